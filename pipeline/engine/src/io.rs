@@ -1,0 +1,226 @@
+//! What a running shard may touch: its inputs, its outputs, its progress, and whether it should stop.
+//!
+//! Crash points, in order, and what each leaves: while rows are written, a temporary file that no reader sees; after
+//! [`ShardIo::finish`], a whole temporary file; between renames, parts without markers, which do not count and are
+//! written over with the same bytes; between markers, some outputs finished and some not, of which the finished are
+//! kept as they are; after the last marker, a finished shard that the ledger may not mention, which harms nothing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use schemas::{PartWriter, PartWritten, Table};
+
+use crate::error::{ErrorKind, StageError};
+use crate::progress::{Event, Progress};
+use crate::stage::{Shard, ShardReport, TableRef};
+use crate::store::{Marker, Store, sync_dir, write_atomic};
+
+/// Distinguishes the temporary files of one process.
+static ATTEMPT: AtomicU32 = AtomicU32::new(0);
+
+/// A shard's doors.
+pub struct ShardIo<'a> {
+    store: &'a Store,
+    outputs: Vec<TableRef>,
+    inputs: Vec<TableRef>,
+    shard: u32,
+    attempt: String,
+    written: BTreeMap<&'static str, (PathBuf, PartWritten)>,
+    progress: &'a dyn Progress,
+    cancel: &'a AtomicBool,
+}
+
+impl<'a> ShardIo<'a> {
+    pub(crate) fn new(
+        store: &'a Store,
+        inputs: Vec<TableRef>,
+        outputs: Vec<TableRef>,
+        shard: u32,
+        progress: &'a dyn Progress,
+        cancel: &'a AtomicBool,
+    ) -> Self {
+        let attempt = format!(
+            "{}-{}",
+            std::process::id(),
+            ATTEMPT.fetch_add(1, Ordering::Relaxed)
+        );
+        Self {
+            store,
+            outputs,
+            inputs,
+            shard,
+            attempt,
+            written: BTreeMap::new(),
+            progress,
+            cancel,
+        }
+    }
+
+    /// Opens this shard's part of an output table.
+    pub fn create<T: Table>(&mut self) -> Result<PartWriter<T>, StageError> {
+        let output = self.output(T::NAME)?;
+        let dir = self.store.dir(output);
+        fs::create_dir_all(&dir).map_err(|e| StageError::disk(&dir, &e))?;
+        let metadata = [("vitals.run".to_owned(), output.fingerprint.to_string())];
+        Ok(PartWriter::create(&self.temporary(output), &metadata)?)
+    }
+
+    /// Ends a part: footer, sync. It becomes visible when the whole shard is done.
+    pub fn finish<T: Table>(&mut self, writer: PartWriter<T>) -> Result<PartWritten, StageError> {
+        let path = self.temporary(self.output(T::NAME)?);
+        let written = writer.finish()?;
+        self.written.insert(T::NAME, (path, written));
+        Ok(written)
+    }
+
+    /// Writes a whole table as this shard's part.
+    pub fn write<T: Table>(&mut self, mut rows: T) -> Result<PartWritten, StageError> {
+        let mut writer = self.create::<T>()?;
+        writer.write(&mut rows)?;
+        self.finish(writer)
+    }
+
+    /// Finished parts of the inputs called `table`, in input and shard order.
+    pub fn parts(&self, table: &str) -> Result<Vec<PathBuf>, StageError> {
+        let mut parts = Vec::new();
+        for input in self.inputs.iter().filter(|t| t.table == table) {
+            parts.extend(self.store.parts(input)?);
+        }
+        Ok(parts)
+    }
+
+    /// Finished parts of one input.
+    pub fn parts_of(&self, input: &TableRef) -> Result<Vec<PathBuf>, StageError> {
+        self.store.parts(input)
+    }
+
+    /// Reads every part of the inputs called `T::NAME` at once: for tables that are small by nature.
+    pub fn read_all<T: Table>(&self) -> Result<T, StageError> {
+        let mut all = T::default();
+        for part in self.parts(T::NAME)? {
+            all.append(&mut schemas::read_part(&part)?);
+        }
+        Ok(all)
+    }
+
+    /// Reads every part of one input at once: for tables that are small by nature.
+    pub fn read_of<T: Table>(&self, input: &TableRef) -> Result<T, StageError> {
+        let mut all = T::default();
+        for part in self.parts_of(input)? {
+            all.append(&mut schemas::read_part(&part)?);
+        }
+        Ok(all)
+    }
+
+    /// Tells how many items of this shard are done.
+    pub fn items_done(&self, done: u64) {
+        self.progress.event(&Event::Items { done });
+    }
+
+    /// Whether the user asked to stop. A stage looks between items and returns [`StageError::interrupted`].
+    pub fn cancelled(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed)
+    }
+
+    /// The flag behind [`ShardIo::cancelled`], for threads that do not hold the doors.
+    pub fn cancel_flag(&self) -> &'a AtomicBool {
+        self.cancel
+    }
+
+    fn output(&self, table: &str) -> Result<&TableRef, StageError> {
+        self.outputs
+            .iter()
+            .find(|t| t.table == table)
+            .ok_or_else(|| {
+                StageError::new(
+                    ErrorKind::Bug,
+                    format!("table `{table}` is not an output of this stage"),
+                    "",
+                    "please report this",
+                )
+            })
+    }
+
+    fn temporary(&self, output: &TableRef) -> PathBuf {
+        self.store
+            .dir(output)
+            .join(format!(".part-{:05}.{}.tmp", self.shard, self.attempt))
+    }
+
+    /// Makes the shard's parts visible, then marks them.
+    pub(crate) fn commit(
+        &mut self,
+        shard: &Shard,
+        report: &ShardReport,
+    ) -> Result<u64, StageError> {
+        let mut marks = Vec::new();
+        let mut rows = 0;
+        for output in &self.outputs {
+            let Some((temporary, written)) = self.written.remove(output.table) else {
+                let what = format!("the stage did not write its table `{}`", output.table);
+                return Err(StageError::new(
+                    ErrorKind::Bug,
+                    what,
+                    format!("shard {}", shard.index),
+                    "please report this",
+                ));
+            };
+            rows += written.rows;
+            // Marked already, by an earlier attempt that was cut off or by another process: that part stays.
+            if self.store.marker(output, shard.index).is_some() {
+                let _ = fs::remove_file(&temporary);
+                continue;
+            }
+            let part = self.store.part(output, shard.index);
+            if let Err(e) = fs::rename(&temporary, &part) {
+                // Another process finished this shard first and swept our file away.
+                if self.store.marker(output, shard.index).is_some() {
+                    continue;
+                }
+                return Err(StageError::disk(&part, &e));
+            }
+            sync_dir(&self.store.dir(output))?;
+            marks.push((part, written));
+        }
+        for (part, written) in marks {
+            let marker = Marker {
+                rows: written.rows,
+                bytes: written.bytes,
+                items: report.items,
+                skipped: report.skipped,
+            };
+            let json = serde_json::to_vec(&marker)
+                .map_err(|e| StageError::new(ErrorKind::Bug, e, "", "please report this"))?;
+            write_atomic(&part.with_extension("done"), &json)?;
+        }
+        for output in &self.outputs {
+            sweep(&self.store.dir(output), shard.index);
+        }
+        Ok(rows)
+    }
+}
+
+impl Drop for ShardIo<'_> {
+    fn drop(&mut self) {
+        // A failed or stopped attempt leaves nothing behind; a killed one is swept by the next.
+        for output in &self.outputs {
+            let _ = fs::remove_file(self.temporary(output));
+        }
+    }
+}
+
+/// Removes what cut-off attempts at a finished shard left.
+fn sweep(dir: &Path, shard: u32) {
+    let prefix = format!(".part-{shard:05}.");
+    for entry in fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok)
+    {
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! A plan: stages in an order in which every input is made before it is read, cut into shards, with their cost.
+
+use std::collections::HashMap;
+
+use schemas::Fingerprint;
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::stage::{Estimate, Shard, Sizes, Stage, TableRef, fingerprint, outputs_of};
+use crate::store::Store;
+
+/// One stage of a plan.
+pub struct Step {
+    /// The stage.
+    pub stage: Box<dyn Stage>,
+    /// Its run.
+    pub fingerprint: Fingerprint,
+    /// What it will cost if nothing is there yet.
+    pub estimate: Estimate,
+    /// Its shards.
+    pub shards: Vec<Shard>,
+    /// Its tables.
+    pub outputs: Vec<TableRef>,
+}
+
+/// Stages in a runnable order.
+#[derive(Default)]
+pub struct Plan {
+    /// The steps.
+    pub steps: Vec<Step>,
+}
+
+/// A plan that cannot be.
+#[derive(Debug, Error)]
+pub enum PlanError {
+    /// A stage reads a table that no earlier stage writes.
+    #[error(
+        "stage `{stage}` reads table `{table}` of run {fingerprint}, which no earlier stage of the plan writes"
+    )]
+    MissingInput {
+        /// Reading stage.
+        stage: &'static str,
+        /// Table.
+        table: &'static str,
+        /// Run that was named.
+        fingerprint: Fingerprint,
+    },
+}
+
+impl Plan {
+    /// Orders nothing: stages come in order. A stage whose run is in the plan already is dropped.
+    pub fn new(stages: Vec<Box<dyn Stage>>) -> Result<Self, PlanError> {
+        let mut rows: HashMap<(Fingerprint, &'static str), u64> = HashMap::new();
+        let mut plan = Self::default();
+        for stage in stages {
+            let fingerprint = fingerprint(stage.as_ref());
+            if plan.steps.iter().any(|s| s.fingerprint == fingerprint) {
+                continue;
+            }
+            let mut sizes = Sizes::new();
+            for input in stage.inputs() {
+                let key = (input.fingerprint.clone(), input.table);
+                let known = rows.get(&key).ok_or(PlanError::MissingInput {
+                    stage: stage.name(),
+                    table: input.table,
+                    fingerprint: input.fingerprint,
+                })?;
+                *sizes.entry(input.table).or_default() += known;
+            }
+            let estimate = stage.estimate(&sizes);
+            let outputs = outputs_of(stage.as_ref());
+            for output in &outputs {
+                let n = estimate.tables.get(output.table).map_or(0, |t| t.rows);
+                rows.insert((fingerprint.clone(), output.table), n);
+            }
+            let shards = estimate.shards();
+            plan.steps.push(Step {
+                stage,
+                fingerprint,
+                estimate,
+                shards,
+                outputs,
+            });
+        }
+        Ok(plan)
+    }
+
+    /// The step whose id is given: a stage name that only one step has, a fingerprint, or `name-fingerprint`.
+    pub fn step(&self, id: &str) -> Option<&Step> {
+        let mut hits = self
+            .steps
+            .iter()
+            .filter(|s| s.id() == id || s.fingerprint.as_str() == id || s.stage.name() == id);
+        let hit = hits.next()?;
+        hits.next().is_none().then_some(hit)
+    }
+}
+
+impl Step {
+    /// `name-fingerprint`.
+    pub fn id(&self) -> String {
+        format!("{}-{}", self.stage.name(), self.fingerprint)
+    }
+
+    /// Stage and partition in words, such as `extract dinov2_vits14 cifar10`.
+    pub fn title(&self) -> String {
+        let mut words = vec![self.stage.name().to_owned()];
+        if let Some(output) = self.outputs.first() {
+            words.extend(output.partition.iter().map(|(_, value)| value.clone()));
+        }
+        words.join(" ")
+    }
+
+    /// Whether all parts of a shard are finished.
+    pub fn is_done(&self, store: &Store, shard: u32) -> bool {
+        self.outputs
+            .iter()
+            .all(|t| store.marker(t, shard).is_some())
+    }
+
+    /// The shards that are not finished.
+    pub fn missing<'a>(&'a self, store: &'a Store) -> impl Iterator<Item = &'a Shard> {
+        self.shards.iter().filter(|s| !self.is_done(store, s.index))
+    }
+
+    /// What a cluster engine needs to know of this step (`plan --json`).
+    pub fn describe(&self, store: &Store) -> StepDescription {
+        let todo: Vec<u32> = self.missing(store).map(|s| s.index).collect();
+        StepDescription {
+            id: self.id(),
+            stage: self.stage.name(),
+            title: self.title(),
+            inputs: self
+                .stage
+                .inputs()
+                .iter()
+                .map(|t| store.dir(t).display().to_string())
+                .collect(),
+            outputs: self
+                .outputs
+                .iter()
+                .map(|t| store.dir(t).display().to_string())
+                .collect(),
+            done: self
+                .shards
+                .iter()
+                .map(|s| s.index)
+                .filter(|i| !todo.contains(i))
+                .collect(),
+            todo,
+            shards: self.shards.clone(),
+            estimate: self.estimate.clone(),
+        }
+    }
+}
+
+/// A step as `plan --json` prints it.
+#[derive(Debug, Serialize)]
+pub struct StepDescription {
+    /// `name-fingerprint`; `run --stage` takes it.
+    pub id: String,
+    /// Stage name.
+    pub stage: &'static str,
+    /// Stage and partition in words.
+    pub title: String,
+    /// Folders that it reads.
+    pub inputs: Vec<String>,
+    /// Folders that it writes.
+    pub outputs: Vec<String>,
+    /// Shards to be done.
+    pub todo: Vec<u32>,
+    /// Shards that are finished.
+    pub done: Vec<u32>,
+    /// All shards.
+    pub shards: Vec<Shard>,
+    /// Cost of the whole step.
+    pub estimate: Estimate,
+}

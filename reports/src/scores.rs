@@ -1,0 +1,108 @@
+//! The scores of a subject, as the tables look them up.
+
+use schemas::Name;
+
+use crate::error::ReportError;
+use crate::parts;
+use crate::study::Subject;
+
+/// One row of the `scores` table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Score {
+    /// What was measured.
+    pub experiment: Name,
+    /// On what.
+    pub subject: Name,
+    /// Site of the vectors or norms.
+    pub site: Name,
+    /// Name of the number with its unit.
+    pub metric: Name,
+    /// The number, if it could be honestly obtained and is finite.
+    pub value: Option<f64>,
+    /// Standard deviation over draws.
+    pub std: Option<f64>,
+    /// Standard error.
+    pub stderr: Option<f64>,
+    /// Tokens or images.
+    pub n: u64,
+    /// Draws behind `std`.
+    pub draws: u32,
+    /// Images without a token of this kind.
+    pub images_without: u32,
+    /// What a reader must know, or empty.
+    pub note: String,
+}
+
+/// The scores of one subject.
+#[derive(Debug, Clone, Default)]
+pub struct Scores(Vec<Score>);
+
+impl Scores {
+    /// Reads every finished part.
+    pub fn read(subject: &Subject) -> Result<Self, ReportError> {
+        let t: schemas::tables::Scores = parts::whole(subject)?;
+        let rows = (0..t.experiment.len()).map(|i| {
+            let mut notes = vec![t.note[i].to_string()];
+            let mut value = t.value[i];
+            // A fit that did not converge is not a number (docs/protocols/table1.md).
+            if value.is_some() && !t.converged[i] {
+                value = None;
+                notes.push("a fit did not converge".to_owned());
+            }
+            if value.is_some_and(|v| !v.is_finite()) {
+                value = None;
+                notes.push("the result is not finite".to_owned());
+            }
+            notes.retain(|n| !n.is_empty());
+            Score {
+                experiment: t.experiment[i].clone(),
+                subject: t.subject[i].clone(),
+                site: t.site[i].clone(),
+                metric: t.metric[i].clone(),
+                value,
+                std: t.std[i].filter(|v| v.is_finite()),
+                stderr: t.stderr[i].filter(|v| v.is_finite()),
+                n: t.n[i],
+                draws: t.draws[i],
+                images_without: t.images_without[i],
+                note: notes.join("; "),
+            }
+        });
+        Ok(Self(rows.collect()))
+    }
+
+    /// Every score, in the order written.
+    pub fn iter(&self) -> impl Iterator<Item = &Score> {
+        self.0.iter()
+    }
+
+    /// The score at one site.
+    pub fn at(&self, experiment: &str, subject: &str, metric: &str, site: &str) -> Option<&Score> {
+        self.all(experiment, subject, metric).find(|s| &*s.site == site)
+    }
+
+    /// The score at `site` if it was measured there, else at the only site where it was.
+    pub fn near(&self, experiment: &str, subject: &str, metric: &str, site: &str) -> Option<&Score> {
+        self.at(experiment, subject, metric, site).or_else(|| {
+            let mut all = self.all(experiment, subject, metric);
+            all.next().filter(|_| all.next().is_none())
+        })
+    }
+
+    fn all<'a>(
+        &'a self,
+        experiment: &'a str,
+        subject: &'a str,
+        metric: &'a str,
+    ) -> impl Iterator<Item = &'a Score> {
+        self.0.iter().filter(move |s| {
+            &*s.experiment == experiment && &*s.subject == subject && &*s.metric == metric
+        })
+    }
+}
+
+impl FromIterator<Score> for Scores {
+    fn from_iter<I: IntoIterator<Item = Score>>(scores: I) -> Self {
+        Self(scores.into_iter().collect())
+    }
+}

@@ -1,0 +1,149 @@
+//! What a report is made of. The binary builds it from its plan; nothing here knows stages or configs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+/// A report to be written.
+#[derive(Debug, Clone, Default)]
+pub struct Study {
+    /// Title of the report.
+    pub title: String,
+    /// What was measured, in the order in which a reader should meet it.
+    pub subjects: Vec<Subject>,
+    /// Names of tables and figures (`table1`, `fig7`, `norms`, …); empty asks for all that have something to show.
+    pub wanted: Vec<String>,
+    /// Sentences printed under the title.
+    pub notes: Vec<String>,
+}
+
+/// One model on one dataset under one protocol: the unit that owns numbers.
+#[derive(Debug, Clone, Default)]
+pub struct Subject {
+    /// Model name, such as `dinov2_vits14` or `dinov2_vits14_reg4`.
+    pub model: String,
+    /// Where its weights come from.
+    pub weights: Provenance,
+    /// One sentence on the weights: file, publisher, how they differ from the paper's.
+    pub weights_note: String,
+    /// Digest of the weights.
+    pub weights_digest: String,
+    /// Tensors of the checkpoint that the model has no place for (a head, a mask token).
+    pub leftover: Vec<String>,
+    /// Dataset name.
+    pub dataset: String,
+    /// Preprocessing, in words that tell two of them apart.
+    pub preprocessing: String,
+    /// `f32`, `bf16`, …
+    pub precision: String,
+    /// How an outlier is told from a normal token.
+    pub outlier_policy: String,
+    /// Site at which norms are read and outliers told; a block output, before the final `LayerNorm`.
+    pub site: String,
+    /// Table name → folders of finished parts that belong to this subject.
+    pub tables: BTreeMap<String, Vec<PathBuf>>,
+    /// What the numbers must be, where that is known in closed form.
+    pub truth: Vec<Truth>,
+    /// Register tokens of the model, R.
+    pub registers: usize,
+    /// The published protocols that this subject was measured under. Only numbers of these can agree or differ.
+    pub follows: BTreeSet<Source>,
+    /// What departs from the published protocols, in words (`1,500 of 50,000 images`). Not empty: not comparable.
+    pub departures: Vec<String>,
+}
+
+/// Where weights come from; only the same weights can agree or differ with a published number.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Provenance {
+    /// The file that the published number was measured on.
+    SameWeights,
+    /// Another file of the same or a similar model.
+    #[default]
+    ProxyWeights,
+    /// Trained by us.
+    OwnTraining,
+    /// Written by construction.
+    Planted,
+}
+
+impl Provenance {
+    /// As printed.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::SameWeights => "same weights",
+            Self::ProxyWeights => "proxy weights",
+            Self::OwnTraining => "own training",
+            Self::Planted => "planted",
+        }
+    }
+}
+
+/// Who published a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// Darcet et al., "Vision Transformers Need Registers".
+    Paper,
+    /// The reproducibility study of that paper.
+    Study,
+}
+
+impl Source {
+    /// As printed.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Paper => "paper",
+            Self::Study => "study",
+        }
+    }
+}
+
+/// A number known in closed form, printed beside the measured one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Truth {
+    /// `experiment` of the score.
+    pub experiment: String,
+    /// `subject` of the score.
+    pub subject: String,
+    /// `metric` of the score.
+    pub metric: String,
+    /// What it must be.
+    pub expected: Expect,
+    /// Why it must be so.
+    pub source: String,
+}
+
+/// What a number must be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Expect {
+    /// At least this.
+    AtLeast(f64),
+    /// At most this.
+    AtMost(f64),
+    /// This, within the tolerance (second field, inclusive).
+    Near(f64, f64),
+}
+
+impl Expect {
+    /// Whether `value` is what was expected; NaN never is.
+    pub fn holds(self, value: f64) -> bool {
+        match self {
+            Self::AtLeast(low) => value >= low,
+            Self::AtMost(high) => value <= high,
+            Self::Near(center, tolerance) => (value - center).abs() <= tolerance,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Expect;
+
+    #[test]
+    fn bounds_are_inclusive_and_nan_never_holds() {
+        assert!(Expect::AtLeast(0.95).holds(0.95) && !Expect::AtLeast(0.95).holds(0.9499));
+        assert!(Expect::AtMost(0.1).holds(0.1) && !Expect::AtMost(0.1).holds(0.1001));
+        assert!(Expect::Near(3.0, 0.0).holds(3.0) && !Expect::Near(3.0, 0.5).holds(3.6));
+        for expect in [Expect::AtLeast(0.0), Expect::AtMost(0.0), Expect::Near(0.0, 9.0)] {
+            assert!(!expect.holds(f64::NAN));
+        }
+    }
+}

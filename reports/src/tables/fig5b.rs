@@ -1,0 +1,98 @@
+//! Figure 5b of the paper, a table in a figure: what a token still knows of its own place and pixels.
+//!
+//! Protocol and what the paper leaves open: `docs/protocols/fig5b.md`.
+
+use super::{Cell, Column, Context, Group, Row, Spread, Table, Unit, about};
+use crate::models::PAPER_MODEL;
+use crate::study::{Provenance, Source};
+
+/// (kind of token, experiment, our metrics, published column, unit, heading, second line).
+type Quantity = (&'static str, &'static [&'static str], &'static str, Unit, &'static str, &'static str);
+
+const QUANTITIES: [Quantity; 3] = [
+    ("position", &["top1_frac"], "position_top1_pct", Unit::Percent, "position", "top-1, %"),
+    (
+        "position",
+        &["mean_distance_patches"],
+        "position_avg_distance",
+        Unit::Number,
+        "position",
+        "mean distance, patches",
+    ),
+    ("pixels", &["residual_l2"], "reconstruction_l2", Unit::Number, "pixels", "mean L2 error"),
+];
+
+const KINDS: [&str; 2] = ["normal", "outlier"];
+
+/// Makes the table.
+pub fn build(context: &Context) -> Table {
+    let mut groups: Vec<Group> = Vec::new();
+    for m in &context.measured {
+        let mut probed = m.scores.iter().filter(|s| matches!(&*s.experiment, "position" | "pixels"));
+        let Some(first) = probed.next() else { continue };
+        let site = first.site.to_string();
+        let rows = KINDS.iter().map(|kind| Row {
+            label: (*kind).to_owned(),
+            cells: QUANTITIES
+                .iter()
+                .map(|(experiment, metrics, column, unit, _, _)| {
+                    let score = metrics.iter().find_map(|metric| m.scores.near(experiment, kind, metric, &site));
+                    let published = context.published.get(Source::Paper, "fig5b", kind, column);
+                    // The paper does not say which images its probes saw.
+                    let why = "not comparable: the paper does not state images and optimiser";
+                    Cell::scored(m.subject, score, *unit).with(
+                        m.subject,
+                        published,
+                        m.subject.model == PAPER_MODEL,
+                        Some(why),
+                    )
+                })
+                .collect(),
+        });
+        groups.push(Group {
+            label: format!("{} on {}", m.subject.model, m.subject.dataset),
+            about: about(m.subject, Some(&site)),
+            provenance: Some(m.subject.weights),
+            measured: true,
+            rows: rows.collect(),
+        });
+    }
+    let papers = |m: &super::Measured| m.subject.model == PAPER_MODEL && m.subject.weights == Provenance::SameWeights;
+    if !context.measured.iter().any(papers) {
+        groups.push(unmeasured(context));
+    }
+    Table {
+        id: "fig5b",
+        title: "Figure 5b: what a token knows of its own patch".to_owned(),
+        caption: "Linear probes on single patch tokens: the cell of the grid that it came from, and the pixels of its \
+                  patch (Euclidean norm of the residual over normalised pixels). ± is the standard error."
+            .to_owned(),
+        protocol: "docs/protocols/fig5b.md",
+        stub: "token",
+        columns: QUANTITIES
+            .iter()
+            .map(|(_, _, _, _, label, sub)| Column { label: (*label).to_owned(), sub: (*sub).to_owned() })
+            .collect(),
+        groups,
+        spread: Spread::StdErr,
+    }
+}
+
+fn unmeasured(context: &Context) -> Group {
+    let rows = KINDS.iter().map(|kind| Row {
+        label: (*kind).to_owned(),
+        cells: QUANTITIES
+            .iter()
+            .map(|(_, _, column, unit, _, _)| {
+                Cell::unmeasured(context.published.get(Source::Paper, "fig5b", kind, column), *unit)
+            })
+            .collect(),
+    });
+    Group {
+        label: "DINOv2 ViT-g/14, as published".to_owned(),
+        about: vec!["not measured here".to_owned()],
+        provenance: None,
+        measured: false,
+        rows: rows.collect(),
+    }
+}

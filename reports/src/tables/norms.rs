@@ -1,0 +1,236 @@
+//! The vital signs of each model: norms, outliers, onset, locality, attention, and what was skipped on the way.
+//!
+//! A column is a subject, a row is a sign. Rows are whatever the stages scored, so a new sign needs no change here;
+//! the dictionaries below only make their names readable. Protocol: `docs/protocols/norms.md`.
+
+use super::{Cell, Column, Context, Group, Measured, Row, Spread, Table, Unit, Value};
+use crate::models::{base, study_column};
+use crate::scores::Score;
+use crate::study::Source;
+
+/// Experiments with tables of their own.
+const ELSEWHERE: [&str; 4] = ["token_class", "pooled_class", "position", "pixels"];
+
+/// Experiments in the order of the table, with their headings; others follow under their own names.
+const EXPERIMENTS: [(&str, &str); 4] = [
+    ("norms", "Norms, before the final LayerNorm"),
+    ("detection", "Outliers"),
+    ("neighbour_cosine", "Locality: cosine to the neighbouring patches"),
+    ("attention", "Attention of [CLS] in the last block"),
+];
+
+const METRICS: [(&str, &str); 22] = [
+    ("median", "median"),
+    ("mean", "mean"),
+    ("p95", "95th percentile"),
+    ("p99", "99th percentile"),
+    ("max", "largest"),
+    ("cutoff", "cut-off"),
+    ("share_frac", "share (%)"),
+    ("outlier_share_frac", "share of outliers (%)"),
+    ("valley_depth", "depth of the valley between the modes"),
+    ("bimodality", "bimodality"),
+    ("ratio", "ratio to normal"),
+    ("norm_ratio", "ratio of median norms, outlier to normal"),
+    ("onset_block", "first block with outliers (from 0)"),
+    ("precision_frac", "precision (%)"),
+    ("recall_frac", "recall (%)"),
+    ("mass_frac", "attention received (%)"),
+    ("attention_frac", "attention received (%)"),
+    ("images_without", "images without"),
+    ("images_without_frac", "images without (%)"),
+    ("auc_frac", "area under the ROC curve (%)"),
+    ("argmax_frac", "images where it is the largest (%)"),
+    ("mean_cosine", "mean cosine"),
+];
+
+/// Makes the table.
+pub fn build(context: &Context) -> Table {
+    let mut groups = vec![calibration(context)];
+    let mut experiments: Vec<(String, String)> =
+        EXPERIMENTS.iter().map(|(id, label)| ((*id).to_owned(), (*label).to_owned())).collect();
+    for score in context.measured.iter().flat_map(|m| m.scores.iter()) {
+        let known = ELSEWHERE.contains(&&*score.experiment) || experiments.iter().any(|(id, _)| **id == *score.experiment);
+        if !known {
+            experiments.push((score.experiment.to_string(), score.experiment.replace('_', " ")));
+        }
+    }
+    groups.extend(experiments.iter().map(|(id, label)| signs(context, id, label)));
+    groups.push(images(context));
+    groups.retain(|g| g.rows.iter().any(|r| r.cells.iter().any(|c| *c != Cell::default())));
+    Table {
+        id: "norms",
+        title: "Vital signs".to_owned(),
+        caption: "Norms are L2 norms of tokens at the site named in the heading of a column, before the final \
+                  LayerNorm. ± is the standard error. Outliers are told by each column's own policy, so columns \
+                  compare models, not policies."
+            .to_owned(),
+        protocol: "docs/protocols/norms.md",
+        stub: "sign",
+        columns: context.measured.iter().map(column).collect(),
+        groups,
+        spread: Spread::StdErr,
+    }
+}
+
+fn column(measured: &Measured) -> Column {
+    let s = measured.subject;
+    let sub = [s.dataset.as_str(), &s.site, s.weights.label()];
+    Column { label: s.model.clone(), sub: sub.iter().filter(|t| !t.is_empty()).copied().collect::<Vec<_>>().join(" · ") }
+}
+
+fn group(label: &str, rows: Vec<Row>) -> Group {
+    Group { label: label.to_owned(), about: vec![], provenance: None, measured: true, rows }
+}
+
+fn calibration(context: &Context) -> Group {
+    let cell = |m: &Measured, value: Option<f64>, unit, images: u64| {
+        let value = value.map(|value| Value { value, std: None, stderr: None, n: images, draws: 1, images_without: 0, unit });
+        Cell { ours: value, provenance: value.map(|_| m.subject.weights), ..Cell::default() }
+    };
+    let row = |label: &str, make: &dyn Fn(&Measured) -> Cell| Row {
+        label: label.to_owned(),
+        cells: context.measured.iter().map(make).collect(),
+    };
+    let rows = vec![
+        row("policy", &|m| Cell::text(m.subject.outlier_policy.clone())),
+        row("cut-off of the norm", &|m| match m.calibration() {
+            Some(c) if c.cutoff.is_some() => cell(m, c.cutoff, Unit::Number, c.images),
+            Some(_) => Cell::text("none: one mode"),
+            None => Cell::default(),
+        }),
+        row("depth of the valley between the modes", &|m| {
+            m.calibration().map_or_else(Cell::default, |c| cell(m, Some(c.valley_depth), Unit::Number, c.images))
+        }),
+        row("median norm of a patch", &|m| {
+            m.calibration().map_or_else(Cell::default, |c| cell(m, Some(c.median), Unit::Number, c.images))
+        }),
+    ];
+    let filled = rows.into_iter().filter(|r| r.cells.iter().any(|c| c.ours.is_some() || !c.text.is_empty()));
+    group("Outlier policy, and the calibration pass where it has one", filled.collect())
+}
+
+/// One row per (kind of token, metric, site) that was scored. A site is named only where it is not the subject's own.
+fn signs(context: &Context, experiment: &str, label: &str) -> Group {
+    let mut keys: Vec<(String, String, String)> = Vec::new();
+    for measured in &context.measured {
+        for score in measured.scores.iter().filter(|s| &*s.experiment == experiment) {
+            let site = if *score.site == *measured.subject.site { "" } else { &*score.site };
+            // The norms of every block are a figure, not thirty rows.
+            let elsewhere = measured.scores.at(experiment, &score.subject, &score.metric, &measured.subject.site);
+            if experiment == "norms" && !site.is_empty() && elsewhere.is_some() {
+                continue;
+            }
+            let key = (score.subject.to_string(), score.metric.to_string(), site.to_owned());
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+    }
+    let rows = keys.iter().map(|(kind, metric, site)| Row {
+        label: sign_label(kind, metric, site),
+        cells: context
+            .measured
+            .iter()
+            .map(|m| {
+                let own = if site.is_empty() { &m.subject.site } else { site };
+                sign(context, m, m.scores.at(experiment, kind, metric, own))
+            })
+            .collect(),
+    });
+    group(label, rows.collect())
+}
+
+fn sign(context: &Context, measured: &Measured, score: Option<&Score>) -> Cell {
+    let Some(score) = score else { return Cell::default() };
+    let cell = Cell::scored(measured.subject, Some(score), unit(&score.metric));
+    let (row, column, why) = match (measured.subject.registers, base(&measured.subject.model), &*score.metric) {
+        (0, "dinov2_vitg14", "share_frac" | "outlier_share_frac") => {
+            ("DINOv2-g official, small image set", "share_tokens_norm_gt_150_pct", None)
+        }
+        (0, "dinov2_vitg14", "onset_block") => {
+            ("DINOv2-g official", "layer_where_outliers_separate_approx", Some("not comparable: the paper says about"))
+        }
+        _ => return study_onset(context, measured, score, cell),
+    };
+    let published = context.published.get(Source::Paper, "inline", row, column);
+    cell.with(measured.subject, published, true, why)
+}
+
+fn study_onset(context: &Context, measured: &Measured, score: &Score, cell: Cell) -> Cell {
+    if &*score.metric != "onset_block" || measured.subject.registers > 0 {
+        return cell;
+    }
+    let (row, column) = match study_column(&measured.subject.model) {
+        Some("DINOv2-L") => ("DINOv2-L", "artifact_layer_of_23"),
+        Some("DeiT-III-S") => ("DeiT-III-S norms", "first_layer_with_high_norm"),
+        _ => return cell,
+    };
+    let published = context.published.get(Source::Study, "inline", row, column);
+    cell.with(measured.subject, published, true, Some("not comparable: read off a figure by eye"))
+}
+
+fn unit(metric: &str) -> Unit {
+    if metric.ends_with("_frac") {
+        Unit::Percent
+    } else if ["_block", "_count", "_tokens", "_images"].iter().any(|s| metric.ends_with(s)) || metric == "images_without" {
+        Unit::Count
+    } else {
+        Unit::Number
+    }
+}
+
+fn sign_label(kind: &str, metric: &str, site: &str) -> String {
+    let metric = METRICS.iter().find(|(id, _)| *id == metric).map_or_else(
+        || match metric.strip_suffix("_frac") {
+            Some(name) => format!("{} (%)", name.replace('_', " ")),
+            None => metric.replace('_', " "),
+        },
+        |(_, label)| (*label).to_owned(),
+    );
+    let mut label = match kind {
+        "all" | "" => metric,
+        "cls" => format!("[CLS]: {metric}"),
+        "patch" => format!("patches: {metric}"),
+        "normal" => format!("normal patches: {metric}"),
+        "outlier" => format!("outliers: {metric}"),
+        other => format!("{}: {metric}", other.replace('_', " ")),
+    };
+    if !site.is_empty() {
+        label.push_str(", at ");
+        label.push_str(site);
+    }
+    label
+}
+
+fn images(context: &Context) -> Group {
+    let count = |m: &Measured, value: u64| Cell {
+        ours: Some(Value {
+            value: value as f64,
+            std: None,
+            stderr: None,
+            n: m.images + m.skipped.values().sum::<u64>(),
+            draws: 1,
+            images_without: 0,
+            unit: Unit::Count,
+        }),
+        provenance: Some(m.subject.weights),
+        ..Cell::default()
+    };
+    let rows = vec![
+        Row { label: "encoded".to_owned(), cells: context.measured.iter().map(|m| count(m, m.images)).collect() },
+        Row {
+            label: "skipped".to_owned(),
+            cells: context
+                .measured
+                .iter()
+                .map(|m| {
+                    let mut cell = count(m, m.skipped.values().sum());
+                    cell.notes = m.skipped.iter().map(|(why, n)| format!("{n} × {why}")).collect();
+                    cell
+                })
+                .collect(),
+        },
+    ];
+    group("Images", rows)
+}

@@ -1,0 +1,80 @@
+//! What was measured: one row per subject, with everything that a number of it depends on. Opens every report.
+
+use super::{Cell, Column, Context, Group, Measured, Row, Spread, Table, Unit, Value};
+use crate::render::grouped;
+use crate::verdict::obstacle;
+use crate::study::Source;
+
+/// Makes the table.
+pub fn build(context: &Context) -> Table {
+    let columns = [
+        "dataset", "weights", "digest", "preprocessing", "precision", "outliers", "norms at", "images", "skipped",
+        "compared with",
+    ];
+    let rows = context.measured.iter().map(|m| Row { label: m.subject.model.clone(), cells: cells(m) });
+    Table {
+        id: "subjects",
+        title: "What was measured".to_owned(),
+        caption: "Only numbers on the same weights, under the published protocol, agree or differ with a published \
+                  one. All others are printed beside it without a verdict."
+            .to_owned(),
+        protocol: "docs/protocols/norms.md",
+        stub: "model",
+        columns: columns.map(Column::new).into(),
+        groups: vec![Group { measured: true, rows: rows.collect(), ..Group::default() }],
+        spread: Spread::StdErr,
+    }
+}
+
+fn cells(m: &Measured) -> Vec<Cell> {
+    let s = m.subject;
+    let mut weights = Cell::text(match s.weights_note.as_str() {
+        "" => s.weights.label().to_owned(),
+        note => format!("{}: {note}", s.weights.label()),
+    });
+    if !s.leftover.is_empty() {
+        weights.notes.push(format!("tensors of the checkpoint without a place: {}", s.leftover.join(", ")));
+    }
+    let total: u64 = m.skipped.values().sum();
+    let mut skipped = Cell::text(grouped(total));
+    skipped.notes = m.skipped.iter().map(|(why, n)| format!("{n} × {why}")).collect();
+    let mut compared = Cell::default();
+    let reasons: Vec<_> = [Source::Paper, Source::Study].map(|source| (source, obstacle(s, source, true))).into();
+    let open: Vec<&str> = reasons.iter().filter(|(_, why)| why.is_none()).map(|(s, _)| s.label()).collect();
+    if open.is_empty() {
+        compared.text = "nothing".to_owned();
+        compared.notes = reasons.into_iter().filter_map(|(_, why)| why).take(1).collect();
+    } else {
+        compared.text = open.join(", ");
+    }
+    // Twelve hexadecimal digits tell weights apart at a glance; the whole digest is a footnote.
+    let digest: String = s.weights_digest.chars().take(12).collect();
+    let mut digest = Cell::text(digest);
+    if s.weights_digest.chars().count() > 12 {
+        digest.notes.push(format!("whole digest: {}", s.weights_digest));
+    }
+    vec![
+        Cell::text(s.dataset.clone()),
+        weights,
+        digest,
+        Cell::text(s.preprocessing.clone()),
+        Cell::text(s.precision.clone()),
+        Cell::text(s.outlier_policy.clone()),
+        Cell::text(s.site.clone()),
+        Cell {
+            ours: Some(Value {
+                value: m.images as f64,
+                std: None,
+                stderr: None,
+                n: m.images + total,
+                draws: 1,
+                images_without: 0,
+                unit: Unit::Count,
+            }),
+            provenance: Some(s.weights),
+            ..Cell::default()
+        },
+        skipped,
+        compared,
+    ]
+}

@@ -1,0 +1,142 @@
+//! What Tables 1 and 6 of the paper and Table 3 of the study share: which score is the accuracy of a kind of token,
+//! and groups of subjects whose accuracies mean the same.
+//!
+//! Accuracy is averaged as the published number of that dataset is (PROTOCOLS §4.7): over classes for Aircraft,
+//! Caltech-101, Flowers and Pets, over images elsewhere.
+
+use schemas::Name;
+
+use super::{Cell, Column, Context, Group, Measured, Row, Unit, about, meaning};
+use crate::models::{Average, PaperDataset, paper_dataset};
+use crate::scores::Score;
+use crate::study::Subject;
+
+/// Kinds of token that have a column, in order, with their headings; others that were measured follow.
+const KINDS: [(&str, &str); 3] = [("cls", "[CLS]"), ("normal", "normal"), ("outlier", "outlier")];
+
+/// Makes one cell from a subject, a kind of token, its score and the published dataset.
+pub type MakeCell<'f> = dyn Fn(&Measured, &str, Option<&Score>, Option<&'static PaperDataset>) -> Cell + 'f;
+
+/// Columns of the kinds that are always there, then those of other kinds that some subject was probed on.
+pub fn columns(context: &Context) -> Vec<(String, Column)> {
+    let mut kinds: Vec<(String, Column)> =
+        KINDS.iter().map(|(kind, label)| ((*kind).to_owned(), Column::new(*label))).collect();
+    let mut others: Vec<&str> = context
+        .measured
+        .iter()
+        .flat_map(|m| m.scores.iter())
+        .filter(|s| is_accuracy(s) && !KINDS.iter().any(|(kind, _)| *kind == &*s.subject))
+        .map(|s| &*s.subject)
+        .collect();
+    others.sort_unstable();
+    others.dedup();
+    kinds.extend(others.into_iter().map(|kind| (kind.to_owned(), Column::new(kind.replace('_', " ")))));
+    kinds
+}
+
+/// Groups of measured rows: one row per dataset, one group per model, protocol and site of the vectors.
+pub fn groups(context: &Context, kinds: &[(String, Column)], cell: &MakeCell) -> Vec<Group> {
+    let mut groups: Vec<(Vec<String>, Group)> = Vec::new();
+    for measured in &context.measured {
+        let subject = measured.subject;
+        for site in sites(measured) {
+            let mut key = vec![subject.model.clone(), site.to_string()];
+            key.extend(meaning(subject).map(str::to_owned));
+            let row = row(measured, &site, kinds, cell);
+            match groups.iter_mut().find(|(k, _)| *k == key) {
+                Some((_, group)) => group.rows.push(row),
+                None => groups.push((key, group(subject, &site, row))),
+            }
+        }
+    }
+    groups.into_iter().map(|(_, group)| group).collect()
+}
+
+fn group(subject: &Subject, site: &str, row: Row) -> Group {
+    Group {
+        label: subject.model.clone(),
+        about: about(subject, Some(site)),
+        provenance: Some(subject.weights),
+        measured: true,
+        rows: vec![row],
+    }
+}
+
+fn row(measured: &Measured, site: &str, kinds: &[(String, Column)], cell: &MakeCell) -> Row {
+    let dataset = paper_dataset(&measured.subject.dataset);
+    let average = dataset.map_or(Average::Images, |d| d.average);
+    let cells = kinds.iter().map(|(kind, _)| {
+        let score = accuracy(measured, kind, site, average);
+        let mut cell = cell(measured, kind, score, dataset);
+        if score.is_some() && average == Average::Classes {
+            let note = if score.is_some_and(|s| is_macro(s)) {
+                "mean of the accuracies within each class, as published"
+            } else {
+                "averaged over images; the published number is the mean over classes"
+            };
+            cell.notes.push(note.to_owned());
+        }
+        cell
+    });
+    let label = dataset.map_or_else(|| measured.subject.dataset.clone(), |d| d.name.to_owned());
+    Row { label, cells: cells.collect() }
+}
+
+/// Accuracy of a linear probe on one kind of token, averaged as the published number is where that was measured.
+pub fn accuracy<'a>(measured: &'a Measured, kind: &str, site: &str, average: Average) -> Option<&'a Score> {
+    let metrics: &[&str] = match average {
+        Average::Classes => &["accuracy_macro_frac", "accuracy_frac"],
+        Average::Images | Average::Unknown => &["accuracy_frac"],
+    };
+    let find = |experiment, metric| measured.scores.at(experiment, kind, metric, site);
+    // The CLS of every image is a pooled vector; a study that probes no tokens has it there.
+    ["token_class", "pooled_class"]
+        .into_iter()
+        .find_map(|experiment| metrics.iter().find_map(|metric| find(experiment, metric)))
+}
+
+/// Why a score may not be compared with the published number of its dataset, beyond weights and protocol.
+pub fn averaged_otherwise(score: Option<&Score>, dataset: &PaperDataset) -> Option<&'static str> {
+    match dataset.average {
+        Average::Unknown => Some("not comparable: the published metric is not stated"),
+        Average::Classes if score.is_some_and(|s| !is_macro(s)) => {
+            Some("not comparable: averaged over images, not over classes")
+        }
+        _ => None,
+    }
+}
+
+/// The published row of a kind of token.
+pub fn published_row(kind: &str) -> Option<&'static str> {
+    KINDS.iter().find(|(k, _)| *k == kind).map(|(_, label)| *label)
+}
+
+/// The cell of a score, before anything is put beside it.
+pub fn plain(measured: &Measured, score: Option<&Score>) -> Cell {
+    Cell::scored(measured.subject, score, Unit::Percent)
+}
+
+/// Sites of the vectors that were classified: those of token probes, or of pooled probes where there is no other.
+fn sites(measured: &Measured) -> Vec<Name> {
+    let of = |experiment: &str| {
+        let mut sites: Vec<Name> = Vec::new();
+        let scores = measured.scores.iter().filter(|s| &*s.experiment == experiment && is_accuracy(s));
+        for score in scores {
+            if !sites.contains(&score.site) {
+                sites.push(score.site.clone());
+            }
+        }
+        sites
+    };
+    let sites = of("token_class");
+    if sites.is_empty() { of("pooled_class") } else { sites }
+}
+
+fn is_accuracy(score: &Score) -> bool {
+    matches!(&*score.experiment, "token_class" | "pooled_class")
+        && matches!(&*score.metric, "accuracy_frac" | "accuracy_macro_frac")
+}
+
+fn is_macro(score: &Score) -> bool {
+    &*score.metric == "accuracy_macro_frac"
+}

@@ -1,0 +1,17 @@
+//! The vocabulary of the pipeline: identifiers, fingerprints, and one typed table per file of [`tables`].
+//!
+//! This crate owns arrow and parquet. Every table of a store is written by [`PartWriter`] and read by [`read_part`]:
+//! Arrow inside, types at the door. Polars, in the reports, is the one other reader of finished tables.
+
+pub mod column;
+pub mod fingerprint;
+pub mod foreign;
+pub mod outlier;
+pub mod part;
+pub mod table;
+pub mod tables;
+
+pub use column::{Name, Vectors};
+pub use fingerprint::{Canonical, Fingerprint, Meaning};
+pub use part::{PartWriter, PartWritten, read_part, read_part_batches};
+pub use table::{Table, TableError};

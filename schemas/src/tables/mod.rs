@@ -1,0 +1,46 @@
+//! One file per table. A table's doc comment is its column dictionary; `docs/formats.md` is printed from it.
+
+mod cutoffs;
+mod images;
+mod norm_histograms;
+mod pictures;
+mod pooled;
+mod scores;
+mod skipped;
+mod token_pixels;
+mod token_stats;
+mod token_vectors;
+
+pub use cutoffs::Cutoffs;
+pub use images::Images;
+pub use norm_histograms::NormHistograms;
+pub use pictures::Pictures;
+pub use pooled::Pooled;
+pub use scores::Scores;
+pub use skipped::Skipped;
+pub use token_pixels::TokenPixels;
+pub use token_stats::TokenStats;
+pub use token_vectors::TokenVectors;
+
+use crate::table::Table;
+
+/// Name, version and columns of a table, for documentation.
+pub type Description = (&'static str, u32, &'static [(&'static str, &'static str)]);
+
+/// Every table of a store.
+pub const ALL: &[Description] = &[
+    describe::<Images>(),
+    describe::<TokenStats>(),
+    describe::<NormHistograms>(),
+    describe::<TokenVectors>(),
+    describe::<TokenPixels>(),
+    describe::<Pooled>(),
+    describe::<Pictures>(),
+    describe::<Skipped>(),
+    describe::<Cutoffs>(),
+    describe::<Scores>(),
+];
+
+const fn describe<T: Table>() -> Description {
+    (T::NAME, T::VERSION, T::COLUMNS)
+}

@@ -1,0 +1,58 @@
+//! The same objective minimised by linfa-logistic.
+//!
+//! linfa's L-BFGS stops at 100 iterations or at a gradient of 1e-4 by default, and gives up altogether when its line
+//! search fails, returning no point. So it is asked for the gradient that convergence needs, restarted from where it
+//! stopped while that helps, and what it returns is judged like any other point: on our objective, whose log-sum-exp
+//! is exact (see [`crate::softmax`]).
+
+use linfa::prelude::Fit as _;
+use linfa::{DatasetBase, ParamGuard as _};
+use linfa_logistic::MultiLogisticRegression;
+use ndarray::{Array1, Axis};
+
+use crate::lbfgs::{Minimum, Stop, is_minimum, norm};
+use crate::softmax::{Softmax, Weights};
+
+/// Restarts from the last point; the memory of past steps is what is dropped.
+const RESTARTS: u32 = 3;
+
+/// Minimises from `weights`; the point is never worse than the one it started from.
+pub(crate) fn minimise(problem: &Softmax<'_>, weights: Weights, start_norm: f64, stop: Stop) -> Minimum {
+    let judge = |weights: Weights, iterations: u32| {
+        let at = problem.evaluate(&weights, &problem.logits(&weights));
+        let gradient_norm = norm(&at.gradient);
+        let converged = is_minimum(problem, at.objective, gradient_norm, start_norm, stop.gap_frac);
+        Minimum { objective: at.objective, gradient_norm, weights, iterations, converged }
+    };
+    let targets = Array1::from_iter(problem.y.iter().copied());
+    let data = DatasetBase::new(problem.x, targets);
+    let mut best = judge(weights, 0);
+    for attempt in 1..=RESTARTS {
+        if best.converged {
+            break;
+        }
+        // Half of what the bound asks for at the present objective, which can only fall.
+        let tolerance = (2.0 * problem.lambda * stop.gap_frac * best.objective).sqrt().min(1e-5 * start_norm) / 2.0;
+        let Ok(params) = MultiLogisticRegression::default()
+            .alpha(problem.lambda)
+            .with_intercept(true)
+            .max_iterations(u64::from(stop.max_iterations))
+            .gradient_tolerance(tolerance)
+            .initial_params(best.weights.clone())
+            .check()
+        else {
+            break;
+        };
+        let Ok(model) = params.fit(&data) else { break };
+        let mut weights = problem.zeros();
+        let (mut w, mut b) = weights.view_mut().split_at(Axis(0), problem.x.ncols());
+        w.assign(model.params());
+        b.row_mut(0).assign(model.intercept());
+        let point = judge(weights, attempt * stop.max_iterations);
+        if !(point.objective < best.objective) {
+            break;
+        }
+        best = point;
+    }
+    best
+}

@@ -1,0 +1,295 @@
+//! Multinomial logistic regression, as scikit-learn and cuML define it.
+//!
+//! Minimises `F = Σ cross-entropy + ‖W‖²/(2C)` with the intercept free, in f64, for every C of a grid from strong
+//! penalty to weak, each fit starting where the last one ended. linfa's parameter is α = 1/C. With two classes this is
+//! still the softmax with two weight vectors, where scikit-learn has one: its C is half of ours there.
+//!
+//! Features are centred (the free intercept takes the difference up, F is unchanged). They are divided by their spread
+//! only on request, since that changes what the penalty means: [`Standardise::Floor`] is for probes that must see
+//! directions of little variance, with a floor against directions of none.
+//!
+//! Two solvers: linfa-logistic, and [`crate::lbfgs`], faster by the whitening metric and able to reach the optimum on
+//! raw tokens. `Auto` gives small problems to linfa, hands over what it leaves unconverged, and takes the large ones
+//! itself. Both are judged by the same certificate, and [`Fit::converged`] says what came out; a fit that did not
+//! converge is no result.
+
+use ndarray::{Array1, Array2, ArrayView2, Axis};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::lbfgs::{self, Minimum, Stop};
+use crate::linfa_fit;
+use crate::products::{gram, multiply};
+use crate::softmax::{Softmax, Weights};
+
+/// Whether features are divided by their spread before the penalty sees them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Standardise {
+    /// Raw features: the papers' probes.
+    #[default]
+    None,
+    /// Divided by sd + frac × (largest sd) + 1e-6. Without a floor, a leftover of a millionth in an otherwise empty
+    /// channel becomes a noise-free feature of unit variance.
+    Floor {
+        /// Share of the largest standard deviation that is added to each.
+        frac: f64,
+    },
+}
+
+/// Who minimises.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Solver {
+    /// linfa where the problem is small, and the rest by our own.
+    #[default]
+    Auto,
+    /// linfa-logistic alone.
+    Linfa,
+    /// Our own L-BFGS alone.
+    Lbfgs,
+}
+
+/// Problems of at most N × D × K of this go to linfa first; see `docs/LOG.md` for the timings.
+const LINFA_MAX: usize = 500_000;
+
+/// Parameters, unchecked.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogisticParams {
+    /// Scaling of the features.
+    pub standardise: Standardise,
+    /// Solver.
+    pub solver: Solver,
+    /// Largest iterations of one fit.
+    pub max_iterations: u32,
+    /// Bound on (F − F*)/F at which a fit counts as converged.
+    pub gap_frac: f64,
+}
+
+impl Default for LogisticParams {
+    fn default() -> Self {
+        Self { standardise: Standardise::None, solver: Solver::Auto, max_iterations: 2000, gap_frac: 1e-5 }
+    }
+}
+
+/// Parameters that can run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ValidLogistic(LogisticParams);
+
+/// Why a regression cannot run.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum LogisticError {
+    /// A parameter is out of range.
+    #[error("logistic regression: `{name}` = {value} is not a positive number")]
+    Parameter {
+        /// Parameter.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// Rows and labels differ.
+    #[error("logistic regression: {rows} rows but {labels} labels")]
+    Lengths {
+        /// Rows.
+        rows: usize,
+        /// Labels.
+        labels: usize,
+    },
+    /// Nothing to learn from.
+    #[error("logistic regression: no training rows; the split leaves nothing, or no image has such a token")]
+    Empty,
+    /// A feature is NaN or infinite.
+    #[error("logistic regression: row {row} holds a value that is not finite; check the weights of the encoder")]
+    NotFinite {
+        /// Row.
+        row: usize,
+    },
+}
+
+/// Features with their classes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Design {
+    x: Array2<f64>,
+    labels: Vec<u32>,
+}
+
+impl Design {
+    /// Features [N, D] and one label per row; labels need not be consecutive.
+    pub fn new(x: Array2<f64>, labels: Vec<u32>) -> Result<Self, LogisticError> {
+        if x.nrows() != labels.len() {
+            return Err(LogisticError::Lengths { rows: x.nrows(), labels: labels.len() });
+        }
+        if x.nrows() == 0 {
+            return Err(LogisticError::Empty);
+        }
+        match x.rows().into_iter().position(|r| r.iter().any(|v| !v.is_finite())) {
+            Some(row) => Err(LogisticError::NotFinite { row }),
+            None => Ok(Self { x, labels }),
+        }
+    }
+
+    /// Some of the rows.
+    pub fn select(&self, rows: &[usize]) -> Result<Self, LogisticError> {
+        Self::new(self.x.select(Axis(0), rows), rows.iter().map(|&i| self.labels[i]).collect())
+    }
+
+    /// Features, [N, D].
+    pub fn x(&self) -> ArrayView2<'_, f64> {
+        self.x.view()
+    }
+
+    /// Labels, N.
+    pub fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+}
+
+/// Weights on raw features.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Model {
+    /// Label of each column.
+    pub classes: Vec<u32>,
+    /// W, [D, K].
+    pub weights: Array2<f64>,
+    /// b, [K].
+    pub intercept: Array1<f64>,
+}
+
+impl Model {
+    /// The label with the largest logit; the smallest label of several.
+    pub fn predict(&self, x: ArrayView2<'_, f64>) -> Vec<u32> {
+        let z = multiply(x, self.weights.view()) + &self.intercept;
+        z.rows()
+            .into_iter()
+            .map(|z| {
+                let mut best = 0;
+                for (k, v) in z.iter().enumerate() {
+                    if *v > z[best] {
+                        best = k;
+                    }
+                }
+                self.classes[best]
+            })
+            .collect()
+    }
+}
+
+/// One fit and how it ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fit {
+    /// Inverse penalty.
+    pub c: f64,
+    /// The model.
+    pub model: Model,
+    /// F at the model, a sum over rows.
+    pub objective: f64,
+    /// ‖∇F‖ there.
+    pub gradient_norm: f64,
+    /// Iterations of our own solver; linfa counts in units of its limit.
+    pub iterations: u32,
+    /// Whether F is certified to be within `gap_frac` of its minimum.
+    pub converged: bool,
+}
+
+impl LogisticParams {
+    /// Checks the ranges.
+    pub fn check(self) -> Result<ValidLogistic, LogisticError> {
+        let floor = match self.standardise {
+            Standardise::Floor { frac } => frac,
+            Standardise::None => 1.0,
+        };
+        let values = [
+            ("gap_frac", self.gap_frac),
+            ("max_iterations", f64::from(self.max_iterations)),
+            ("standardise.floor.frac", floor),
+        ];
+        match values.into_iter().find(|(_, v)| !(v.is_finite() && *v > 0.0)) {
+            Some((name, value)) => Err(LogisticError::Parameter { name, value }),
+            None => Ok(ValidLogistic(self)),
+        }
+    }
+}
+
+impl ValidLogistic {
+    /// Fits every C, returned in ascending order of C.
+    pub fn fit(&self, design: &Design, c_grid: &[f64]) -> Result<Vec<Fit>, LogisticError> {
+        let mut grid = c_grid.to_vec();
+        grid.sort_by(f64::total_cmp);
+        if let Some(&value) = grid.iter().find(|c| !(c.is_finite() && **c > 0.0)) {
+            return Err(LogisticError::Parameter { name: "c", value });
+        }
+        let mut classes = design.labels.clone();
+        classes.sort_unstable();
+        classes.dedup();
+        let y: Vec<usize> = design.labels.iter().map(|l| classes.partition_point(|c| c < l)).collect();
+
+        let (x, mean, scale) = self.prepare(design.x());
+        let mut problem = Softmax { x: x.view(), y: &y, classes: classes.len(), lambda: 1.0 };
+        let mut weights = lbfgs::prior(&problem);
+        let mut whitening = None;
+        let stop = Stop { gap_frac: self.0.gap_frac, max_iterations: self.0.max_iterations };
+        let start_norm = lbfgs::start_norm(&problem);
+        let mut fits = Vec::with_capacity(grid.len());
+        for c in grid {
+            problem.lambda = 1.0 / c;
+            let end = self.minimise(&problem, &mut whitening, weights, start_norm, stop);
+            // Back to raw features: z = ((x − mean)/scale)·W + b.
+            let (w, b) = end.weights.view().split_at(Axis(0), x.ncols());
+            let raw = &w / &scale.view().insert_axis(Axis(1));
+            let intercept = &b.row(0) - &mean.dot(&raw);
+            fits.push(Fit {
+                c,
+                model: Model { classes: classes.clone(), weights: raw, intercept },
+                objective: end.objective,
+                gradient_norm: end.gradient_norm,
+                iterations: end.iterations,
+                converged: end.converged,
+            });
+            weights = end.weights;
+        }
+        Ok(fits)
+    }
+
+    fn minimise(
+        &self,
+        problem: &Softmax<'_>,
+        whitening: &mut Option<Array2<f64>>,
+        weights: Weights,
+        start_norm: f64,
+        stop: Stop,
+    ) -> Minimum {
+        let size = problem.x.len() * problem.classes;
+        let start = match self.0.solver {
+            Solver::Lbfgs => Err(weights),
+            Solver::Linfa => Ok(linfa_fit::minimise(problem, weights, start_norm, stop)),
+            Solver::Auto if size <= LINFA_MAX => Ok(linfa_fit::minimise(problem, weights, start_norm, stop)),
+            Solver::Auto => Err(weights),
+        };
+        match start {
+            Ok(end) if end.converged || self.0.solver == Solver::Linfa => end,
+            Ok(Minimum { weights, .. }) | Err(weights) => {
+                let gram = whitening.get_or_insert_with(|| gram(problem.x));
+                lbfgs::minimise(problem, gram, weights, start_norm, stop)
+            }
+        }
+    }
+
+    /// Centred and scaled features, their means and their scales.
+    fn prepare(&self, x: ArrayView2<'_, f64>) -> (Array2<f64>, Array1<f64>, Array1<f64>) {
+        let n = x.nrows() as f64;
+        let mean = x.sum_axis(Axis(0)) / n;
+        let mut x = &x - &mean;
+        let mut scale = Array1::ones(x.ncols());
+        if let Standardise::Floor { frac } = self.0.standardise {
+            let sd = x.map_axis(Axis(0), |column| (column.iter().map(|v| v * v).sum::<f64>() / n).sqrt());
+            let largest = sd.fold(0.0, |a: f64, &b| a.max(b));
+            scale = sd + (frac * largest + 1e-6);
+            x /= &scale;
+        }
+        (x, mean, scale)
+    }
+}
+
+#[cfg(test)]
+mod tests;

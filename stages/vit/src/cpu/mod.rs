@@ -1,0 +1,222 @@
+//! The CPU executor: one image on the calling thread, raw f32 buffers, fused row kernels around matrix products.
+//!
+//! Pre-norm ViT: `x += proj(attend(qkv(LN1 x)))`, `x += fc2(act(fc1(LN2 x)))`, `LN` at the end (PROTOCOLS §1.1).
+//! Biases of the residual branches are added by the `LayerNorm` pass before them, biases of the hidden layer by the
+//! activation, so between two products each value is touched once. One image per call and one thread per image: threads
+//! inside an op cost more than they give at these sizes, so the caller runs one call per core.
+//!
+//! After the first image of a size nothing is allocated but the outputs and what `gemm` needs for packing.
+
+mod activation;
+mod attention;
+mod matmul;
+mod model;
+mod rows;
+mod vectorised;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use self::attention::{Kept, Scores, attend};
+use self::model::{Block, Model};
+use crate::config::{Activation, VitConfig};
+use crate::error::VitError;
+use crate::final_norm::FinalNorm;
+use crate::executor::{blocks_needed, check_call, check_config, layout};
+use crate::pos_embed;
+use crate::site::Site;
+use crate::trace::{Encoder, Layout, Pixels, Request, SiteData, Trace};
+use crate::weights::Params;
+
+/// An f32 encoder on the CPU. Share it by reference between threads.
+pub struct CpuVit {
+    config: VitConfig,
+    model: Model,
+    final_norm: FinalNorm,
+    /// Position embeddings by grid. `[gh·gw, D]`
+    positions: Mutex<HashMap<(usize, usize), Arc<[f32]>>>,
+    /// Buffers that no call is using: as many as there were calls at once.
+    idle: Mutex<Vec<Scratch>>,
+}
+
+/// Buffers of one forward pass.
+#[derive(Default)]
+struct Scratch {
+    /// Patches as rows. `[gh·gw, 3·p·p]`
+    pixels: Vec<f32>,
+    /// Residual stream. `[N, D]`
+    stream: Vec<f32>,
+    /// `LayerNorm` output, then attention output. `[N, D]`
+    branch: Vec<f32>,
+    /// `[N, 3·D]`
+    qkv: Vec<f32>,
+    /// `[N, H]`, or `[N, 2·H]` for `SwiGLU`.
+    hidden: Vec<f32>,
+    scores: Scores,
+}
+
+impl CpuVit {
+    /// Copies the parameters into the layout of the kernels.
+    pub fn new(config: &VitConfig, params: &Params) -> Result<Self, VitError> {
+        check_config(config)?;
+        Ok(CpuVit {
+            config: config.clone(),
+            model: Model::new(config, params)?,
+            final_norm: FinalNorm::new(config, params)?,
+            positions: Mutex::default(),
+            idle: Mutex::default(),
+        })
+    }
+
+    fn positions(&self, layout: &Layout) -> Arc<[f32]> {
+        let size = (layout.grid_h, layout.grid_w);
+        let mut known = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
+        let pos = self.config.pos;
+        Arc::clone(known.entry(size).or_insert_with(|| {
+            pos_embed::resize(&self.model.positions, pos.grid, self.config.width, size, pos.interpolation).into()
+        }))
+    }
+
+    fn forward(&self, image: &Pixels, layout: Layout, want: &Request, scratch: &mut Scratch) -> Trace {
+        let d = self.config.width;
+        let mut taps = Taps::new(want, layout);
+        self.embed(image, layout, scratch, &mut taps);
+        for (i, block) in self.model.blocks[..blocks_needed(&self.config, want)].iter().enumerate() {
+            self.block(block, i as u16, scratch, &mut taps);
+        }
+        if taps.wants(Site::Final) {
+            self.model.norm.apply(&scratch.stream, &mut scratch.branch);
+            taps.tokens(Site::Final, &scratch.branch, d, d);
+        }
+        taps.trace
+    }
+
+    /// Pixels → residual stream before the first block.
+    fn embed(&self, image: &Pixels, layout: Layout, scratch: &mut Scratch, taps: &mut Taps) {
+        let d = self.config.width;
+        let (tokens, patches) = (layout.tokens(), layout.patches());
+        patch_rows(image, self.config.patch_px, &mut scratch.pixels);
+        scratch.stream.resize(tokens * d, 0.0);
+        scratch.branch.resize(tokens * d, 0.0);
+        let (prefix, rest) = scratch.stream.split_at_mut(layout.prefix() * d);
+        prefix.copy_from_slice(&self.model.prefix);
+        rows::fill_rows(rest, &self.model.patch_embed.bias);
+        self.model.patch_embed.apply(&scratch.pixels, scratch.pixels.len() / patches, patches, rest, true);
+        taps.tokens(Site::PatchEmbed, rest, d, d);
+        rows::add(rest, &self.positions(&layout));
+        if let Some(norm) = &self.model.ln_pre {
+            norm.apply(&scratch.stream, &mut scratch.branch);
+            std::mem::swap(&mut scratch.stream, &mut scratch.branch);
+        }
+        taps.tokens(Site::WithPosition, &scratch.stream, d, d);
+    }
+
+    fn block(&self, block: &Block, i: u16, scratch: &mut Scratch, taps: &mut Taps) {
+        let Scratch { stream, branch, qkv, hidden, scores, .. } = scratch;
+        let d = self.config.width;
+        let tokens = stream.len() / d;
+
+        block.norm1.apply_then_add(stream, &block.proj.bias, branch);
+        qkv.resize(tokens * 3 * d, 0.0);
+        rows::fill_rows(qkv, &block.qkv.bias);
+        block.qkv.apply(branch, d, tokens, qkv, true);
+        for (part, site) in [Site::Query(i), Site::Key(i), Site::Value(i)].into_iter().enumerate() {
+            taps.tokens(site, &qkv[part * d..], d, 3 * d);
+        }
+        let (whole, cls) = (Site::Attention(i), Site::ClsAttention(i));
+        let mut kept = Kept::new(self.config.heads, tokens, taps.wants(whole), taps.wants(cls));
+        attend(qkv, tokens, self.config.heads, branch, scores, &mut kept);
+        taps.keep(whole, kept.whole);
+        taps.keep(cls, kept.cls);
+        block.proj.apply(branch, d, tokens, stream, true);
+
+        block.norm2.apply_then_add(stream, &block.fc2.bias, branch);
+        let expanded = block.fc1.bias.len();
+        hidden.resize(tokens * expanded, 0.0);
+        block.fc1.apply(branch, d, tokens, hidden, false);
+        match self.config.mlp.activation {
+            Activation::Gelu => activation::bias_gelu(hidden, &block.fc1.bias),
+            Activation::QuickGelu => activation::bias_quick_gelu(hidden, &block.fc1.bias),
+            Activation::SwiGlu => activation::bias_swiglu(hidden, &block.fc1.bias),
+        }
+        block.fc2.apply(hidden, expanded, tokens, stream, true);
+        taps.tokens(Site::Block(i), stream, d, d);
+    }
+}
+
+/// `[3, height, width]` → one row `(c, y, x)` per patch, as the patch projection reads it.
+fn patch_rows(image: &Pixels, patch_px: usize, out: &mut Vec<f32>) {
+    let (grid_h, grid_w) = (image.height / patch_px, image.width / patch_px);
+    out.resize(image.data.len(), 0.0);
+    let mut lines = out.chunks_exact_mut(patch_px);
+    for row in 0..grid_h {
+        for col in 0..grid_w {
+            for channel in 0..3 {
+                for y in 0..patch_px {
+                    let from = (channel * image.height + row * patch_px + y) * image.width + col * patch_px;
+                    if let Some(line) = lines.next() {
+                        line.copy_from_slice(&image.data[from..from + patch_px]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Collects what the request names.
+struct Taps<'a> {
+    want: &'a Request,
+    trace: Trace,
+}
+
+impl<'a> Taps<'a> {
+    fn new(want: &'a Request, layout: Layout) -> Self {
+        Taps { want, trace: Trace { layout, full: BTreeMap::new(), norms: BTreeMap::new() } }
+    }
+
+    fn wants(&self, site: Site) -> bool {
+        self.want.full.contains(&site) || self.want.norms.contains(&site)
+    }
+
+    /// Offers rows of `width` values that are `stride` apart.
+    fn tokens(&mut self, site: Site, data: &[f32], width: usize, stride: usize) {
+        let rows = data.chunks(stride).map(|row| &row[..width]);
+        if self.want.norms.contains(&site) {
+            self.trace.norms.insert(site, rows.clone().map(rows::norm).collect());
+        }
+        if self.want.full.contains(&site) {
+            let shape = vec![rows.len(), width];
+            let mut values = Vec::with_capacity(rows.len() * width);
+            rows.for_each(|row| values.extend_from_slice(row));
+            self.trace.full.insert(site, SiteData { shape, data: values });
+        }
+    }
+
+    fn keep(&mut self, site: Site, data: Option<SiteData>) {
+        if let Some(data) = data {
+            self.trace.full.insert(site, data);
+        }
+    }
+}
+
+impl Encoder for CpuVit {
+    fn config(&self) -> &VitConfig {
+        &self.config
+    }
+
+    fn layout(&self, height: usize, width: usize) -> Result<Layout, VitError> {
+        layout(&self.config, height, width)
+    }
+
+    fn encode(&self, images: &[&Pixels], want: &Request) -> Result<Vec<Trace>, VitError> {
+        let Some(layout) = check_call(&self.config, images, want)? else { return Ok(Vec::new()) };
+        let mut scratch = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        let traces = images.iter().map(|image| self.forward(image, layout, want, &mut scratch)).collect();
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+        Ok(traces)
+    }
+
+    fn final_norm(&self) -> &FinalNorm {
+        &self.final_norm
+    }
+}

@@ -1,0 +1,29 @@
+//! Vision-transformer encoders: pixels in, named sites out.
+//!
+//! One model description ([`VitConfig`]) serves every family; `zoo/<family>.rs` holds its sizes and the names its
+//! checkpoints use. Two executors run the same description: [`cpu`] (fused f32 kernels, one image per call) and
+//! [`candle`] (any device; the reference that the other is compared with). Both fill a [`Trace`] from a [`Request`].
+//!
+//! This crate knows no dataset and no table.
+
+pub mod candle;
+pub mod config;
+pub mod cpu;
+pub mod error;
+pub mod executor;
+pub mod final_norm;
+pub mod planted;
+pub mod pos_embed;
+pub mod site;
+pub mod trace;
+pub mod weights;
+pub mod zoo;
+
+pub use config::{Activation, Interpolation, Mlp, PosEmbed, VitConfig};
+pub use error::VitError;
+pub use final_norm::FinalNorm;
+pub use executor::{DeviceChoice, Precision};
+pub use site::Site;
+pub use trace::{Encoder, Layout, Pixels, Request, SiteData, TokenKind, Trace};
+pub use weights::{Params, WeightSource, Weights};
+pub use zoo::ModelSpec;

@@ -1,0 +1,183 @@
+//! Resizes a learned position embedding to another grid, as `PyTorch` would.
+//!
+//! `out[y, x] = Σ_v Σ_u Wy[y, v] · Wx[x, u] · table[v, u]`, one weight matrix per axis, `j` an output index, `n` the
+//! output length, `M` the training grid, `k_a` the Keys cubic:
+//!
+//! - plain (a = −0.75): `src = (j + ½)·step − ½`, taps ⌊src⌋−1 ..= ⌊src⌋+2, indices clamped to the border;
+//!   `step = M/n`, or `M/(n + 0.1)` for [`Interpolation::Offset`] (`DINOv2` passes scale factors);
+//! - antialiased (a = −0.5): centre `(j + ½)·step`, support `2·max(step, 1)`, weights `k_a((i − centre + ½)/max(step, 1))`
+//!   truncated at the border and renormalised.
+//!
+//! Weights are computed in f64 and applied in f32, rows first: the result must not depend on the executor.
+//! Source: PROTOCOLS §3; ATen `UpSampleBicubic2d`, `UpSampleKernel` (antialiased).
+
+use crate::config::Interpolation;
+
+/// Weights of one axis: for each output index, the first input index and the weights from there on.
+struct Taps {
+    first: usize,
+    weights: Vec<f64>,
+}
+
+/// Resizes `table` `[grid·grid, width]` to `[gh·gw, width]`; the training grid itself comes back unchanged.
+///
+/// A CLS row is not part of the table. `table` must hold `grid·grid·width` values.
+pub fn resize(table: &[f32], grid: usize, width: usize, (gh, gw): (usize, usize), rule: Interpolation) -> Vec<f32> {
+    assert_eq!(table.len(), grid * grid * width, "position table is not [grid*grid, width]");
+    if (gh, gw) == (grid, grid) {
+        return table.to_vec();
+    }
+    let across = axis(grid, gw, rule);
+    let mut rows = vec![0.0f32; grid * gw * width]; // [grid, gw, D]
+    for v in 0..grid {
+        for (x, taps) in across.iter().enumerate() {
+            let out = &mut rows[(v * gw + x) * width..][..width];
+            for (i, &w) in taps.weights.iter().enumerate() {
+                add_scaled(out, &table[(v * grid + taps.first + i) * width..][..width], w as f32);
+            }
+        }
+    }
+    let line = gw * width;
+    let mut out = vec![0.0f32; gh * line]; // [gh, gw, D]
+    for (y, taps) in axis(grid, gh, rule).iter().enumerate() {
+        for (i, &w) in taps.weights.iter().enumerate() {
+            add_scaled(&mut out[y * line..][..line], &rows[(taps.first + i) * line..][..line], w as f32);
+        }
+    }
+    out
+}
+
+fn add_scaled(out: &mut [f32], values: &[f32], weight: f32) {
+    for (o, v) in out.iter_mut().zip(values) {
+        *o += weight * v;
+    }
+}
+
+/// The Keys cubic with parameter `a`.
+fn keys(x: f64, a: f64) -> f64 {
+    let x = x.abs();
+    if x <= 1.0 {
+        ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0
+    } else if x < 2.0 {
+        (((x - 5.0) * x + 8.0) * x - 4.0) * a
+    } else {
+        0.0
+    }
+}
+
+fn axis(grid: usize, n: usize, rule: Interpolation) -> Vec<Taps> {
+    let length = grid as f64;
+    match rule {
+        Interpolation::Offset => (0..n).map(|j| plain(j, length / (n as f64 + 0.1), grid)).collect(),
+        Interpolation::Bicubic => (0..n).map(|j| plain(j, length / n as f64, grid)).collect(),
+        Interpolation::Antialias => (0..n).map(|j| antialiased(j, length / n as f64, grid)).collect(),
+    }
+}
+
+fn plain(j: usize, step: f64, grid: usize) -> Taps {
+    const A: f64 = -0.75;
+    let src = (j as f64 + 0.5) * step - 0.5;
+    let base = src.floor() as isize;
+    let last = grid as isize - 1;
+    let first = (base - 1).clamp(0, last);
+    let mut weights = vec![0.0; ((base + 2).clamp(0, last) - first) as usize + 1];
+    for i in base - 1..=base + 2 {
+        weights[(i.clamp(0, last) - first) as usize] += keys(src - i as f64, A);
+    }
+    Taps { first: first as usize, weights }
+}
+
+fn antialiased(j: usize, step: f64, grid: usize) -> Taps {
+    const A: f64 = -0.5;
+    let stretch = step.max(1.0);
+    let centre = (j as f64 + 0.5) * step;
+    let support = 2.0 * stretch;
+    let first = (centre - support + 0.5).max(0.0) as usize;
+    let end = ((centre + support + 0.5) as usize).min(grid);
+    let mut weights: Vec<f64> = (first..end).map(|i| keys((i as f64 - centre + 0.5) / stretch, A)).collect();
+    let sum: f64 = weights.iter().sum();
+    for w in &mut weights {
+        *w /= sum;
+    }
+    Taps { first, weights }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Column sums of the interpolation matrix: the gradient that an all-ones upstream gradient leaves (PROTOCOLS §3.3).
+    fn column_sums(grid: usize, n: usize, rule: Interpolation) -> Vec<f64> {
+        let mut sums = vec![0.0; grid];
+        for taps in axis(grid, n, rule) {
+            for (i, w) in taps.weights.iter().enumerate() {
+                sums[taps.first + i] += w;
+            }
+        }
+        sums
+    }
+
+    fn assert_sums(rule: Interpolation, want: &[f64]) {
+        for (got, want) in column_sums(16, 7, rule).iter().zip(want) {
+            assert!((got - want).abs() < 6e-5, "{rule:?}: {got} is not {want}");
+        }
+    }
+
+    /// Breaks when a kernel, its `a`, its border rule or its step changes.
+    #[test]
+    fn gradients_of_the_papers_fig_11_in_closed_form() {
+        let mirrored = |half: [f64; 8]| half.iter().chain(half.iter().rev()).copied().collect::<Vec<_>>();
+        assert_sums(
+            Interpolation::Bicubic,
+            &mirrored([0.3407, 0.7664, -0.0499, 0.9890, -0.1454, 0.9090, 0.1235, 0.5667]),
+        );
+        assert_sums(
+            Interpolation::Antialias,
+            &mirrored([0.3612, 0.4919, 0.4698, 0.4325, 0.4329, 0.4375, 0.4377, 0.4366]),
+        );
+        assert_sums(
+            Interpolation::Offset,
+            &[
+                0.3584, 0.7421, -0.0008, 0.9699, -0.1449, 0.9627, 0.0152, 0.7235, 0.3809, 0.3360, 0.7602, -0.0161,
+                0.9764, -0.1439, 0.9548, 0.1257,
+            ],
+        );
+    }
+
+    #[test]
+    fn training_grid_is_untouched() {
+        let table: Vec<f32> = (0..5 * 5 * 3).map(|i| (i as f32).sin()).collect();
+        for rule in [Interpolation::Offset, Interpolation::Bicubic, Interpolation::Antialias] {
+            assert_eq!(resize(&table, 5, 3, (5, 5), rule), table);
+        }
+    }
+
+    /// Breaks when rows and columns are swapped: the table varies along one axis only.
+    #[test]
+    fn height_is_the_first_axis() {
+        let table: Vec<f32> = (0..16).map(|i| (i / 4) as f32).collect();
+        let out = resize(&table, 4, 1, (2, 6), Interpolation::Bicubic);
+        assert_eq!(out.len(), 12);
+        for y in 0..2 {
+            for x in 0..6 {
+                assert!((out[y * 6 + x] - out[y * 6]).abs() < 1e-6);
+            }
+        }
+        assert!(out[6] > out[0] + 1.0);
+    }
+
+    proptest! {
+        /// Weights of every output sum to one, whatever the sizes.
+        #[test]
+        fn constants_are_preserved(grid in 1usize..40, gh in 1usize..60, gw in 1usize..60) {
+            for rule in [Interpolation::Offset, Interpolation::Bicubic, Interpolation::Antialias] {
+                let out = resize(&vec![2.5; grid * grid], grid, 1, (gh, gw), rule);
+                prop_assert_eq!(out.len(), gh * gw);
+                for v in out {
+                    prop_assert!((v - 2.5).abs() < 1e-4);
+                }
+            }
+        }
+    }
+}
