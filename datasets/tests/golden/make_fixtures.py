@@ -2,7 +2,8 @@
 
     python make_fixtures.py [IMAGENET_VAL_FOLDER]
 
-Pinned: pillow 13.0.0 (libjpeg-turbo 3.2), torchvision 0.29.2, torch 2.15.0, numpy 2.4.6. Other versions must give the same
+Pinned: pillow 13.0.0 (libjpeg-turbo 3.2), torchvision 0.29.2, torch 2.15.0, numpy 2.4.6, simplejpeg 1.9.0 (for subsamplings that
+Pillow does not write). Other versions must give the same
 digests, or the change is a finding. With a folder of ImageNet photos it also rewrites `photos.tsv`, the digests of
 photos that are not shipped.
 """
@@ -15,6 +16,7 @@ import sys
 import zlib
 
 import numpy as np
+import simplejpeg
 from PIL import Image
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
@@ -65,8 +67,9 @@ def write_files():
     save("rgb420.jpg", rgb(83, 119, 1), quality=85, subsampling=2)
     save("rgb422.jpg", rgb(61, 75, 2), quality=90, subsampling=1)
     save("rgb444.jpg", rgb(45, 64, 3), quality=75, subsampling=0)
-    save("rgb440.jpg", rgb(64, 50, 4), quality=85, subsampling="4:4:0")
-    save("rgb411.jpg", rgb(40, 70, 5), quality=85, subsampling="4:1:1")
+    for name, height, width, seed in [("440", 64, 50, 4), ("440", 37, 41, 35), ("411", 40, 70, 5)]:
+        data = simplejpeg.encode_jpeg(picture(height, width, 3, seed), quality=85, colorsubsampling=name)
+        (HERE / f"rgb{name}_{height}.jpg").write_bytes(data)
     save("progressive.jpg", rgb(57, 91, 6), quality=80, progressive=True)
     save("restart.jpg", rgb(64, 80, 7), quality=80, restart_marker_blocks=3)
     save("keep_rgb.jpg", rgb(33, 47, 8), quality=85, keep_rgb=True)
@@ -106,7 +109,8 @@ def write_files():
     png("palette4.png", 12, 9, 4, 3, rows(6, 9), palette)
     png("palette_transparent.png", 12, 9, 4, 3, rows(6, 9), palette + chunk(b"tRNS", bytes(range(0, 160, 20))))
     png("rgb_transparent.png", 11, 7, 8, 2, rows(33, 7), chunk(b"tRNS", bytes([0, 1, 0, 2, 0, 3])))
-    png("grey16_transparent.png", 11, 7, 16, 0, rows(22, 7), chunk(b"tRNS", bytes([0, 7])))
+    low = [b"".join(struct.pack(">H", value) for value in rng.integers(0, 400, 11)) for _ in range(7)]
+    png("grey16_transparent.png", 11, 7, 16, 0, low, chunk(b"tRNS", bytes([0, 7])))
     save("lossless.webp", rgb(31, 33, 28), lossless=True)
     save("lossy.webp", rgb(48, 50, 29), quality=80)
     save("rgba.webp", Image.fromarray(picture(31, 33, 4, 30), "RGBA"), lossless=True, exact=True)
@@ -130,7 +134,7 @@ def decoded(lines):
 
 
 def resized(lines):
-    sizes = [(83, 119), (40, 57), (224, 224), (7, 200), (200, 7), (1, 1), (84, 119), (83, 60), (300, 11)]
+    sizes = [(83, 119), (40, 57), (224, 224), (7, 200), (200, 7), (1, 1), (84, 119), (83, 60), (300, 11), (20, 57), (61, 108), (62, 108)]
     for name in ["rgb420.jpg", "rgb.png"]:
         image = Image.open(HERE / name).convert("RGB")
         for filter_name, (pil, _) in FILTERS.items():

@@ -3,7 +3,6 @@
 //! A truth that does not hold is a fault of the tool, not a finding about a model.
 
 use super::{Beside, Cell, Column, Context, Group, Measured, Row, Spread, Table, Unit};
-use crate::render::number;
 use crate::study::{Expect, Truth};
 use crate::verdict::Verdict;
 
@@ -49,7 +48,7 @@ fn row(measured: &Measured, truth: &Truth) -> Row {
 }
 
 fn expected(expect: Expect) -> (String, f64) {
-    let n = |x| number(x, Unit::Number);
+    let n = |x: f64| x.to_string();
     match expect {
         Expect::AtLeast(x) => (format!("≥ {}", n(x)), x),
         Expect::AtMost(x) => (format!("≤ {}", n(x)), x),

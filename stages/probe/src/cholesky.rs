@@ -38,24 +38,36 @@ impl Cholesky {
         Some(Self { lower: a })
     }
 
-    /// Solves A·Z = B in place. `b` [D, K].
+    /// Solves A·Z = B in place: L·Y = B downwards, Lᵀ·Z = Y upwards. `b` [D, K].
     pub(crate) fn solve(&self, b: &mut Array2<f64>) {
         let d = self.lower.nrows();
-        for i in 0..d {
-            let (done, mut rest) = b.view_mut().split_at(Axis(0), i);
-            let mut row = rest.row_mut(0);
-            for (l, z) in self.lower.row(i).iter().zip(done.rows()) {
-                row.scaled_add(-l, &z);
+        for start in (0..d).step_by(BLOCK) {
+            let end = (start + BLOCK).min(d);
+            let (done, mut rest) = b.view_mut().split_at(Axis(0), start);
+            let mut rows = rest.slice_mut(s![..end - start, ..]);
+            general_mat_mul(-1.0, &self.lower.slice(s![start..end, ..start]), &done, 1.0, &mut rows);
+            for i in 0..end - start {
+                let (done, mut rest) = rows.view_mut().split_at(Axis(0), i);
+                let mut row = rest.row_mut(0);
+                for (l, z) in self.lower.slice(s![start + i, start..]).iter().zip(done.rows()) {
+                    row.scaled_add(-l, &z);
+                }
+                row /= self.lower[[start + i, start + i]];
             }
-            row /= self.lower[[i, i]];
         }
-        for i in (0..d).rev() {
-            let (mut above, mut rest) = b.view_mut().split_at(Axis(0), i);
-            let mut row = rest.row_mut(0);
-            row /= self.lower[[i, i]];
-            for (l, mut z) in self.lower.row(i).iter().zip(above.rows_mut()) {
-                z.scaled_add(-l, &row);
+        for start in (0..d).step_by(BLOCK).rev() {
+            let end = (start + BLOCK).min(d);
+            let (mut above, mut rest) = b.view_mut().split_at(Axis(0), start);
+            let mut rows = rest.slice_mut(s![..end - start, ..]);
+            for i in (0..end - start).rev() {
+                let (mut earlier, mut rest) = rows.view_mut().split_at(Axis(0), i);
+                let mut row = rest.row_mut(0);
+                row /= self.lower[[start + i, start + i]];
+                for (l, mut z) in self.lower.slice(s![start + i, start..]).iter().zip(earlier.rows_mut()) {
+                    z.scaled_add(-l, &row);
+                }
             }
+            general_mat_mul(-1.0, &self.lower.slice(s![start..end, ..start]).t(), &rows, 1.0, &mut above);
         }
     }
 }

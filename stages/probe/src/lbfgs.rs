@@ -21,8 +21,13 @@ use std::collections::VecDeque;
 use ndarray::{Array2, Axis, s};
 
 use crate::cholesky::Cholesky;
+use crate::products::gram;
 use crate::softmax::{Evaluation, Softmax, Weights};
 
+/// Iterations after which the metric is first computed anew; then at three times that, and so on.
+const FIRST_METRIC: u32 = 8;
+/// Rows of features that the metric copies at a time.
+const GRAM_ROWS: usize = 4096;
 /// Steps remembered, M.
 const MEMORY: usize = 12;
 /// Fall of the gradient, relative to W = 0, that a converged fit shows.
@@ -75,17 +80,17 @@ pub(crate) fn prior(problem: &Softmax<'_>) -> Weights {
     w
 }
 
-/// Minimises from `weights`. `gram` is XᵀX.
+/// Minimises from `weights`.
 pub(crate) fn minimise(
     problem: &Softmax<'_>,
-    gram: &Array2<f64>,
     mut weights: Weights,
     start_norm: f64,
     stop: Stop,
 ) -> Minimum {
     let mut z = problem.logits(&weights);
     let mut at = problem.evaluate(&weights, &z);
-    let metric = Metric::new(gram, at.curvature, problem);
+    let mut metric = Metric::new(problem, &at.curvature);
+    let mut next_metric = FIRST_METRIC;
     let mut history: VecDeque<Pair> = VecDeque::with_capacity(MEMORY);
     let mut iterations = 0;
     let mut drifted = false;
@@ -130,8 +135,11 @@ pub(crate) fn minimise(
             if history.len() == MEMORY {
                 history.pop_front();
             }
-            let scale = curvature / dot(&change, &metric.apply(&change));
-            history.push_back(Pair { step, change, curvature, scale });
+            history.push_back(Pair { step, change, curvature });
+        }
+        if iterations >= next_metric {
+            metric = Metric::new(problem, &at.curvature);
+            next_metric *= 3;
         }
     };
     Minimum { objective: at.objective, gradient_norm: norm(&at.gradient), weights, iterations, converged }
@@ -141,9 +149,8 @@ pub(crate) fn minimise(
 struct Pair {
     step: Weights,
     change: Weights,
+    /// stepᵀ·change.
     curvature: f64,
-    /// stepᵀ·change / changeᵀ·H₀·change.
-    scale: f64,
 }
 
 /// −H·g by the two-loop recursion.
@@ -156,9 +163,6 @@ fn descend(gradient: &Weights, history: &VecDeque<Pair>, metric: &Metric) -> Wei
         alphas.push(alpha);
     }
     let mut r = metric.apply(&q);
-    if let Some(last) = history.back() {
-        r *= last.scale;
-    }
     for (pair, alpha) in history.iter().zip(alphas.iter().rev()) {
         let beta = dot(&pair.change, &r) / pair.curvature;
         r.scaled_add(alpha - beta, &pair.step);
@@ -219,33 +223,36 @@ fn search(
     (low > 0.0).then_some(low)
 }
 
-/// H₀ = (a·XᵀX + λI)⁻¹ on the features, 1/(a·N) on the intercept.
+/// H₀ = (X̃ᵀ·diag(a)·X̃ + λI)⁻¹ over the features and the intercept's column of ones.
 struct Metric {
-    /// None: XᵀX is not positive definite even with the penalty (features that are not finite); the identity serves.
+    /// None: the matrix is not positive definite to rounding; the identity serves.
     factor: Option<Cholesky>,
-    intercept: f64,
 }
 
 impl Metric {
-    fn new(gram: &Array2<f64>, curvature: f64, problem: &Softmax<'_>) -> Self {
-        // A saturated softmax has curvature 0: its metric would ask for endless steps.
-        let a = curvature.max(1e-6 / problem.classes as f64);
-        let mut matrix = gram * a;
-        let floor = 1e-12 * matrix.diag().sum() / matrix.nrows().max(1) as f64;
-        matrix.diag_mut().map_inplace(|v| *v += problem.lambda + floor);
-        Self { factor: Cholesky::factor(matrix), intercept: 1.0 / (a * problem.y.len() as f64) }
+    fn new(problem: &Softmax<'_>, curvature: &[f64]) -> Self {
+        let d = problem.x.ncols();
+        let mut matrix = Array2::zeros((d + 1, d + 1));
+        for (x, a) in problem.x.axis_chunks_iter(Axis(0), GRAM_ROWS).zip(curvature.chunks(GRAM_ROWS)) {
+            let mut weighted = Array2::ones((x.nrows(), d + 1));
+            weighted.slice_mut(s![.., ..d]).assign(&x);
+            for (mut row, a) in weighted.rows_mut().into_iter().zip(a) {
+                row *= a.sqrt();
+            }
+            matrix += &gram(weighted.view());
+        }
+        // Rows that are all certain have no curvature: the floor keeps their metric from asking for endless steps.
+        let floor = 1e-10 * matrix.diag().sum() / (d + 1) as f64 + 1e-12;
+        matrix.diag_mut().map_inplace(|v| *v += floor);
+        matrix.diag_mut().slice_mut(s![..d]).map_inplace(|v| *v += problem.lambda);
+        Self { factor: Cholesky::factor(matrix) }
     }
 
     fn apply(&self, g: &Weights) -> Weights {
-        let d = g.nrows() - 1;
-        let (features, intercept) = g.view().split_at(Axis(0), d);
-        let mut features = features.to_owned();
+        let mut out = g.clone();
         if let Some(factor) = &self.factor {
-            factor.solve(&mut features);
+            factor.solve(&mut out);
         }
-        let mut out = Array2::zeros(g.raw_dim());
-        out.slice_mut(s![..d, ..]).assign(&features);
-        out.slice_mut(s![d.., ..]).assign(&(&intercept * self.intercept));
         out
     }
 }

@@ -13,21 +13,25 @@ use ndarray::{Array1, Axis};
 use crate::lbfgs::{Minimum, Stop, is_minimum, norm};
 use crate::softmax::{Softmax, Weights};
 
-/// Restarts from the last point; the memory of past steps is what is dropped.
-const RESTARTS: u32 = 3;
-
-/// Minimises from `weights`; the point is never worse than the one it started from.
-pub(crate) fn minimise(problem: &Softmax<'_>, weights: Weights, start_norm: f64, stop: Stop) -> Minimum {
-    let judge = |weights: Weights, iterations: u32| {
+/// Minimises from `weights` in at most `attempts` runs, each from the last point with the memory of past steps
+/// dropped. The end is never worse than the start. Its iterations are not known and reported as 0.
+pub(crate) fn minimise(
+    problem: &Softmax<'_>,
+    weights: Weights,
+    start_norm: f64,
+    stop: Stop,
+    attempts: u32,
+) -> Minimum {
+    let judge = |weights: Weights| {
         let at = problem.evaluate(&weights, &problem.logits(&weights));
         let gradient_norm = norm(&at.gradient);
         let converged = is_minimum(problem, at.objective, gradient_norm, start_norm, stop.gap_frac);
-        Minimum { objective: at.objective, gradient_norm, weights, iterations, converged }
+        Minimum { objective: at.objective, gradient_norm, weights, iterations: 0, converged }
     };
     let targets = Array1::from_iter(problem.y.iter().copied());
     let data = DatasetBase::new(problem.x, targets);
-    let mut best = judge(weights, 0);
-    for attempt in 1..=RESTARTS {
+    let mut best = judge(weights);
+    for _ in 0..attempts {
         if best.converged {
             break;
         }
@@ -48,7 +52,7 @@ pub(crate) fn minimise(problem: &Softmax<'_>, weights: Weights, start_norm: f64,
         let (mut w, mut b) = weights.view_mut().split_at(Axis(0), problem.x.ncols());
         w.assign(model.params());
         b.row_mut(0).assign(model.intercept());
-        let point = judge(weights, attempt * stop.max_iterations);
+        let point = judge(weights);
         if !(point.objective < best.objective) {
             break;
         }

@@ -19,7 +19,7 @@ use thiserror::Error;
 
 use crate::lbfgs::{self, Minimum, Stop};
 use crate::linfa_fit;
-use crate::products::{gram, multiply};
+use crate::products::multiply;
 use crate::softmax::{Softmax, Weights};
 
 /// Whether features are divided by their spread before the penalty sees them.
@@ -50,8 +50,10 @@ pub enum Solver {
     Lbfgs,
 }
 
-/// Problems of at most N × D × K of this go to linfa first; see `docs/LOG.md` for the timings.
-const LINFA_MAX: usize = 500_000;
+/// Problems of at most this N × D × K go to linfa first: above it linfa is five to twenty times slower.
+const LINFA_MAX: usize = 2_000_000;
+/// Iterations that linfa gets before our own solver goes on from its point.
+const LINFA_ITERATIONS: u32 = 200;
 
 /// Parameters, unchecked.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -186,7 +188,9 @@ pub struct Fit {
     pub objective: f64,
     /// ‖∇F‖ there.
     pub gradient_norm: f64,
-    /// Iterations of our own solver; linfa counts in units of its limit.
+    /// The solver that made the last step: `Linfa` or `Lbfgs`.
+    pub by: Solver,
+    /// Iterations of our own solver; linfa does not tell its own.
     pub iterations: u32,
     /// Whether F is certified to be within `gap_frac` of its minimum.
     pub converged: bool,
@@ -227,13 +231,12 @@ impl ValidLogistic {
         let (x, mean, scale) = self.prepare(design.x());
         let mut problem = Softmax { x: x.view(), y: &y, classes: classes.len(), lambda: 1.0 };
         let mut weights = lbfgs::prior(&problem);
-        let mut whitening = None;
-        let stop = Stop { gap_frac: self.0.gap_frac, max_iterations: self.0.max_iterations };
         let start_norm = lbfgs::start_norm(&problem);
+        let mut linfa_failed = false;
         let mut fits = Vec::with_capacity(grid.len());
         for c in grid {
             problem.lambda = 1.0 / c;
-            let end = self.minimise(&problem, &mut whitening, weights, start_norm, stop);
+            let (end, by) = self.minimise(&problem, weights, start_norm, &mut linfa_failed);
             // Back to raw features: z = ((x − mean)/scale)·W + b.
             let (w, b) = end.weights.view().split_at(Axis(0), x.ncols());
             let raw = &w / &scale.view().insert_axis(Axis(1));
@@ -243,6 +246,7 @@ impl ValidLogistic {
                 model: Model { classes: classes.clone(), weights: raw, intercept },
                 objective: end.objective,
                 gradient_norm: end.gradient_norm,
+                by,
                 iterations: end.iterations,
                 converged: end.converged,
             });
@@ -251,28 +255,32 @@ impl ValidLogistic {
         Ok(fits)
     }
 
+    /// One fit of the path. `linfa_failed` remembers that linfa left an earlier, easier one unconverged.
     fn minimise(
         &self,
         problem: &Softmax<'_>,
-        whitening: &mut Option<Array2<f64>>,
         weights: Weights,
         start_norm: f64,
-        stop: Stop,
-    ) -> Minimum {
-        let size = problem.x.len() * problem.classes;
-        let start = match self.0.solver {
-            Solver::Lbfgs => Err(weights),
-            Solver::Linfa => Ok(linfa_fit::minimise(problem, weights, start_norm, stop)),
-            Solver::Auto if size <= LINFA_MAX => Ok(linfa_fit::minimise(problem, weights, start_norm, stop)),
-            Solver::Auto => Err(weights),
-        };
-        match start {
-            Ok(end) if end.converged || self.0.solver == Solver::Linfa => end,
-            Ok(Minimum { weights, .. }) | Err(weights) => {
-                let gram = whitening.get_or_insert_with(|| gram(problem.x));
-                lbfgs::minimise(problem, gram, weights, start_norm, stop)
+        linfa_failed: &mut bool,
+    ) -> (Minimum, Solver) {
+        let stop = Stop { gap_frac: self.0.gap_frac, max_iterations: self.0.max_iterations };
+        let small = problem.x.len() * problem.classes <= LINFA_MAX;
+        let weights = match self.0.solver {
+            Solver::Linfa => {
+                return (linfa_fit::minimise(problem, weights, start_norm, stop, 3), Solver::Linfa);
             }
-        }
+            Solver::Auto if small && !*linfa_failed => {
+                let stop = Stop { max_iterations: LINFA_ITERATIONS, ..stop };
+                let end = linfa_fit::minimise(problem, weights, start_norm, stop, 1);
+                if end.converged {
+                    return (end, Solver::Linfa);
+                }
+                *linfa_failed = true;
+                end.weights
+            }
+            Solver::Auto | Solver::Lbfgs => weights,
+        };
+        (lbfgs::minimise(problem, weights, start_norm, stop), Solver::Lbfgs)
     }
 
     /// Centred and scaled features, their means and their scales.

@@ -35,8 +35,8 @@ pub(crate) struct Evaluation {
     pub objective: f64,
     /// ∇F, [D + 1, K].
     pub gradient: Weights,
-    /// Mean curvature of the softmax, `Σᵢ (1 − Σₖ p²) / (N·(K − 1))`.
-    pub curvature: f64,
+    /// Mean curvature of each row's softmax over the directions it has, `(1 − Σₖ p²)/(K − 1)`; [N].
+    pub curvature: Vec<f64>,
 }
 
 /// Weights [D + 1, K]: W, and the intercept as the last row.
@@ -64,26 +64,29 @@ impl Softmax<'_> {
     /// F, ∇F and the curvature, from the logits.
     pub(crate) fn evaluate(&self, w: &Weights, z: &Array2<f64>) -> Evaluation {
         let mut r = z.clone(); // becomes P − Y
-        let parts: Vec<(f64, f64)> = r
+        let mut curvature = vec![0.0; self.y.len()];
+        let directions = (self.classes - 1).max(1) as f64;
+        let losses: Vec<f64> = r
             .axis_chunks_iter_mut(Axis(0), ROWS)
             .into_par_iter()
             .zip(self.y.par_chunks(ROWS))
-            .map(|(mut z, y)| {
-                let (mut loss, mut spread) = (0.0, 0.0);
-                for (mut z, &y) in z.rows_mut().into_iter().zip(y) {
+            .zip(curvature.par_chunks_mut(ROWS))
+            .map(|((mut z, y), curvature)| {
+                let mut loss = 0.0;
+                for ((mut z, &y), curvature) in z.rows_mut().into_iter().zip(y).zip(curvature) {
                     let top = z.fold(f64::NEG_INFINITY, |a, &b| a.max(b));
                     let of_class = z[y] - top;
                     z.mapv_inplace(|v| (v - top).exp());
                     let sum = z.sum();
                     z /= sum;
                     loss += sum.ln() - of_class;
-                    spread += 1.0 - z.iter().map(|p| p * p).sum::<f64>();
+                    // Σ p(1 − p) and not 1 − Σ p², which rounds to 0 near certainty.
+                    *curvature = z.iter().map(|p| p * (1.0 - p)).sum::<f64>() / directions;
                     z[y] -= 1.0;
                 }
-                (loss, spread)
+                loss
             })
             .collect();
-        let (loss, spread) = parts.iter().fold((0.0, 0.0), |(a, b), (c, d)| (a + c, b + d));
         let d = self.x.ncols();
         let mut gradient = self.zeros();
         gradient.slice_mut(s![..d, ..]).assign(&transposed_multiply(self.x, r.view()));
@@ -91,8 +94,7 @@ impl Softmax<'_> {
             .and(w.slice(s![..d, ..]))
             .for_each(|g, &w| *g += self.lambda * w);
         gradient.row_mut(d).assign(&r.sum_axis(Axis(0)));
-        let pairs = self.y.len() * (self.classes - 1).max(1);
-        Evaluation { objective: loss + self.penalty(w), gradient, curvature: spread / pairs as f64 }
+        Evaluation { objective: losses.iter().sum::<f64>() + self.penalty(w), gradient, curvature }
     }
 
     /// Data part of F at z + t·dz, and its derivative in t.
@@ -142,7 +144,7 @@ mod tests {
         let at = problem.evaluate(&w, &problem.logits(&w));
         assert!((at.objective - 7.0 * 4f64.ln()).abs() < 1e-12);
         // p = 1/K everywhere: (1 − 1/K)/(K − 1) = 1/K.
-        assert!((at.curvature - 0.25).abs() < 1e-12);
+        assert!(at.curvature.iter().all(|c| (c - 0.25).abs() < 1e-12));
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub enum VitError {
         /// Names of the zoo, best first.
         nearest: Vec<String>,
     },
-    /// The description is not a ViT that can run.
+    /// The description is not a `ViT` that can run.
     #[error("model description is not valid: {0}")]
     Config(String),
     /// The patches do not tile the image.

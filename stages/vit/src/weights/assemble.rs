@@ -139,7 +139,8 @@ fn sort(checkpoint: &Checkpoint, place: fn(&str) -> Place) -> Found {
 fn stacked_shapes(checkpoint: &Checkpoint, found: &Found) -> BTreeMap<String, Vec<usize>> {
     let mut shapes = BTreeMap::new();
     for (name, parts) in &found.parts {
-        let mut all = parts.iter().flatten().filter_map(|part| checkpoint.tensors.get(part)).map(|stored| &stored.shape);
+        let mut all =
+            parts.iter().flatten().filter_map(|part| checkpoint.tensors.get(part)).map(|stored| &stored.shape);
         let Some(mut shape) = all.next().map(|shape| trimmed(shape)) else { continue };
         if let ("patch_embed.weight", [d, channels, height, width]) = (name.as_str(), shape.as_slice()) {
             shape = vec![*d, channels.saturating_mul(*height).saturating_mul(*width)];

@@ -144,7 +144,9 @@ fn contents(path: &Path) -> Result<Contents, VitError> {
         head if head.starts_with(b"version https://git-lfs") => {
             refuse("a Git LFS pointer, not the file itself; run `git lfs pull`")
         }
-        head if head.starts_with(b"<") => refuse("a web page, not weights; the download link needs a login or has moved"),
+        head if head.starts_with(b"<") => {
+            refuse("a web page, not weights; the download link needs a login or has moved")
+        }
         _ => refuse("neither safetensors nor a PyTorch zip file (.pth, .pt, .bin)"),
     }
 }
@@ -209,7 +211,12 @@ pub(crate) fn digest(files: &[PathBuf]) -> Result<String, VitError> {
     }
     let digest = match each.as_slice() {
         [one] => *one,
-        several => several.iter().fold(Sha256::new(), |hash, digest| hash.chain_update(digest)).finalize(),
+        several => several.iter().fold(Sha256::new(), Sha256::chain_update).finalize(),
     };
-    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&digest))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }

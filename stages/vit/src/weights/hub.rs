@@ -25,7 +25,10 @@ pub struct HubAccess {
 impl std::fmt::Debug for HubAccess {
     /// Without the token: this ends in logs.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HubAccess").field("cache_dir", &self.cache_dir).field("endpoint", &self.endpoint).finish_non_exhaustive()
+        f.debug_struct("HubAccess")
+            .field("cache_dir", &self.cache_dir)
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
     }
 }
 
@@ -59,7 +62,9 @@ pub(super) fn fetch(
     };
     let get = |name: &str| match cached.get(name) {
         Some(path) => Ok(path),
-        None => api.download_with_progress(name, Bytes { done: 0, total: 0, report: progress }).map_err(|error| failed(&error)),
+        None => api
+            .download_with_progress(name, Bytes { done: 0, total: 0, report: progress })
+            .map_err(|error| failed(&error)),
     };
     let first = get(&name)?;
     if !name.ends_with(INDEX_SUFFIX) {
@@ -97,6 +102,8 @@ struct Bytes<'a> {
 impl Progress for Bytes<'_> {
     fn init(&mut self, size: usize, _filename: &str) {
         self.total = size as u64;
+        // Called again at every attempt, which then reports what it begins with.
+        self.done = 0;
         (self.report)(self.done, self.total);
     }
 

@@ -3,9 +3,11 @@
 //! A pickle is a program for a stack machine. `PyTorch` writes a small part of it (protocols 2 to 5), and that part
 //! is read here: numbers, text, tuples, lists, dicts, and the three ways of naming Python objects: a global
 //! (`torch FloatStorage`), a global applied to arguments, a reference to a storage outside the pickle. A global that
-//! is not on the list of [`Global`] is an error that names it. Values live in an arena and refer to each other by index, so that shared values cost nothing and
-//! a value can contain itself without harm: one instruction makes at most one value, and no length in the bytes is
-//! believed before that many bytes are there.
+//! is not on the list of [`Global`] is an error that names it.
+//!
+//! Values live in an arena and refer to each other by index, so that shared values cost nothing and a value can contain
+//! itself without harm: one instruction makes at most one value, and no length in the bytes is believed before that
+//! many bytes are there.
 //!
 //! Source: python/cpython `Lib/pickletools.py`, pytorch/pytorch `torch/_weights_only_unpickler.py`. candle's reader
 //! panics on short argument lists, allocates what a length field says and copies a value at every reference.
@@ -119,8 +121,8 @@ struct Machine<'a> {
 impl<'a> Machine<'a> {
     fn step(&mut self, op: u8) -> Result<(), String> {
         match op {
-            0x80 => self.take(1).map(drop),                // PROTO
-            0x95 => self.take(8).map(drop),                // FRAME
+            0x80 => self.take(1).map(drop), // PROTO
+            0x95 => self.take(8).map(drop), // FRAME
             b'N' | b')' | b']' | b'}' | 0x8f | 0x88 | 0x89 => {
                 self.push(match op {
                     b')' => Value::Tuple(Vec::new()),

@@ -21,7 +21,10 @@ pub(super) fn contents(path: &Path) -> Result<BTreeMap<String, Stored>, VitError
     let length = read_at(path, 0, 8)?;
     let header_bytes = length.iter().rev().fold(0_u64, |n, &byte| (n << 8) | u64::from(byte));
     if header_bytes > MAX_HEADER_BYTES {
-        return Err(VitError::weights(path, format!("safetensors header of {header_bytes} bytes; the file is corrupt")));
+        return Err(VitError::weights(
+            path,
+            format!("safetensors header of {header_bytes} bytes; the file is corrupt"),
+        ));
     }
     let header = read_at(path, 8, header_bytes)?;
     let metadata: Metadata = serde_json::from_slice(&header)

@@ -49,7 +49,8 @@ pub(super) fn find(pickle: &Pickle) -> Result<StateDict, String> {
         if !tensors.is_empty() {
             return Ok(StateDict { tensors, aside });
         }
-        let nested = |nest: &&str| named().find(|(key, value)| key == nest && matches!(pickle.value(*value), Value::Dict(_)));
+        let nested =
+            |nest: &&str| named().find(|(key, value)| key == nest && matches!(pickle.value(*value), Value::Dict(_)));
         let Some((nest, inner)) = NESTS.iter().find_map(nested) else { break };
         aside.extend(named().map(|(key, _)| key.to_owned()).filter(|key| key != nest));
         dict = inner;

@@ -32,11 +32,14 @@ pub(super) fn contents(path: &Path) -> Result<Contents, VitError> {
     let file = File::open(path).map_err(|error| VitError::read(path, error))?;
     let mut archive = ZipArchive::new(BufReader::new(file))
         .map_err(|error| wrong(format!("corrupt or truncated zip file ({error}); fetch it again")))?;
-    let names: Vec<String> = archive.file_names().filter_map(|name| name.ok().map(std::borrow::Cow::into_owned)).collect();
-    let Some(folder) = names.iter().filter_map(|name| name.strip_suffix("data.pkl")).min_by_key(|folder| folder.len()) else {
+    let names: Vec<String> =
+        archive.file_names().filter_map(|name| name.ok().map(std::borrow::Cow::into_owned)).collect();
+    let Some(folder) = names.iter().filter_map(|name| name.strip_suffix("data.pkl")).min_by_key(|folder| folder.len())
+    else {
         return Err(wrong("a zip file without data.pkl: not saved by torch.save".to_owned()));
     };
-    let mut entry = |name: &str| extent(&mut archive, name, total).map_err(|problem| wrong(format!("entry {name}: {problem}")));
+    let mut entry =
+        |name: &str| extent(&mut archive, name, total).map_err(|problem| wrong(format!("entry {name}: {problem}")));
     let order = format!("{folder}byteorder");
     if names.contains(&order) {
         let at = entry(&order)?;
@@ -85,7 +88,8 @@ fn place(view: View, storage: Extent) -> Result<Stored, String> {
     };
     // The smallest element that there is, where the type is not known.
     let bytes = element.bytes().max(1);
-    let count = view.shape.iter().try_fold(1_u64, |count, &n| count.checked_mul(n as u64)).ok_or("its shape is absurd")?;
+    let count =
+        view.shape.iter().try_fold(1_u64, |count, &n| count.checked_mul(n as u64)).ok_or("its shape is absurd")?;
     let last = Stored::span(&view.shape, &view.strides).and_then(|span| view.offset.checked_add(span.max(count)));
     if last.and_then(|last| last.checked_mul(bytes)).is_none_or(|end| end > storage.bytes) {
         return Err("reaches past the end of its storage".to_owned());

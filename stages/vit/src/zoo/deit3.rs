@@ -1,4 +1,4 @@
-//! DeiT-III: supervised ViT-Ti/S/M/B/L/H with LayerScale; the position embedding has no CLS row (Touvron et al. 2022).
+//! DeiT-III: supervised ViT-Ti/S/M/B/L/H with `LayerScale`; the position embedding has no CLS row (Touvron et al. 2022).
 //!
 //! The 224 and 384 px models differ in the position grid. Weights are published for S, B, L at both sizes and for
 //! M and H at 224; the others are for training. "21k" files are pretrained on IN-21k, then fine-tuned on IN-1k.
@@ -14,12 +14,16 @@ pub(super) const FAMILY: &str = "deit3";
 /// Every size at 224 px, and every size whose patches tile 384 px.
 pub(super) fn models() -> Vec<ModelSpec> {
     let sizes = [
+        ("vitti16", 12, 192, 16, [None, None], [None, None]),
         (
             "vits16",
             12,
             384,
             16,
-            [Some("timm/deit3_small_patch16_224.fb_in22k_ft_in1k"), Some("timm/deit3_small_patch16_384.fb_in22k_ft_in1k")],
+            [
+                Some("timm/deit3_small_patch16_224.fb_in22k_ft_in1k"),
+                Some("timm/deit3_small_patch16_384.fb_in22k_ft_in1k"),
+            ],
             [Some("deit_3_small_224_21k.pth"), Some("deit_3_small_384_21k.pth")],
         ),
         (
@@ -35,7 +39,10 @@ pub(super) fn models() -> Vec<ModelSpec> {
             12,
             768,
             16,
-            [Some("timm/deit3_base_patch16_224.fb_in22k_ft_in1k"), Some("timm/deit3_base_patch16_384.fb_in22k_ft_in1k")],
+            [
+                Some("timm/deit3_base_patch16_224.fb_in22k_ft_in1k"),
+                Some("timm/deit3_base_patch16_384.fb_in22k_ft_in1k"),
+            ],
             [Some("deit_3_base_224_21k.pth"), Some("deit_3_base_384_21k.pth")],
         ),
         (
@@ -43,7 +50,10 @@ pub(super) fn models() -> Vec<ModelSpec> {
             24,
             1024,
             16,
-            [Some("timm/deit3_large_patch16_224.fb_in22k_ft_in1k"), Some("timm/deit3_large_patch16_384.fb_in22k_ft_in1k")],
+            [
+                Some("timm/deit3_large_patch16_224.fb_in22k_ft_in1k"),
+                Some("timm/deit3_large_patch16_384.fb_in22k_ft_in1k"),
+            ],
             [Some("deit_3_large_224_21k.pth"), Some("deit_3_large_384_21k.pth")],
         ),
         (
@@ -54,7 +64,6 @@ pub(super) fn models() -> Vec<ModelSpec> {
             [Some("timm/deit3_huge_patch14_224.fb_in22k_ft_in1k"), None],
             [Some("deit_3_huge_224_21k_v1.pth"), None],
         ),
-        ("vitti16", 12, 192, 16, [None, None], [None, None]),
     ];
     let mut models = Vec::new();
     for (size, depth, width, patch_px, hubs, files) in sizes {

@@ -1,4 +1,4 @@
-//! DINO: self-distilled ViT-S and ViT-B (Caron et al. 2021). Plain ViT, positions resized with the 0.1 offset.
+//! DINO: self-distilled ViT-S and ViT-B (Caron et al. 2021). Plain `ViT`, positions resized with the 0.1 offset.
 //!
 //! Source: facebookresearch/dino `vision_transformer.py`, `hubconf.py`, `eval_linear.py`.
 

@@ -1,4 +1,4 @@
-//! `DINOv2`: ViT-S/B/L/g with patches of 14 px, LayerScale, trained to 518 px; with and without 4 registers.
+//! `DINOv2`: ViT-S/B/L/g with patches of 14 px, `LayerScale`, trained to 518 px; with and without 4 registers.
 //!
 //! Without registers positions are resized with the 0.1 offset, with registers by antialias. ViT-g has a `SwiGLU` of
 //! hidden size ceil₈(⌊2/3·4·D⌋) = 4096. `dinov2_vitl14_swiglu` is what the repository's training configuration

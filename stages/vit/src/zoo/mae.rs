@@ -1,4 +1,4 @@
-//! MAE: encoders of masked autoencoders, ViT-B/L/H (He et al. 2022). Plain ViT; the sin-cos positions are in the file.
+//! MAE: encoders of masked autoencoders, ViT-B/L/H (He et al. 2022). Plain `ViT`; the sin-cos positions are in the file.
 //!
 //! Features are read with nothing masked and the patches in order. A decoder in the file is left over.
 //!

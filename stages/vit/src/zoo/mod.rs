@@ -4,7 +4,7 @@
 //! checkpoints use are told apart in `weights/naming`. Any model can carry R registers: `find("deit3_vits16_224_reg4")`.
 //!
 //! Source: PROTOCOLS §1.2 (sizes) and §2 (input); facebookresearch/dino, dinov2 `hub/backbones.py`, deit
-//! `models_v2.py`, mae `models_mae.py`; mlfoundations/open_clip `model_configs/`.
+//! `models_v2.py`, mae `models_mae.py`; `mlfoundations/open_clip` `model_configs/`.
 
 mod deit3;
 mod dino;
@@ -93,11 +93,13 @@ impl ModelSpec {
         if registers == self.config.registers {
             return self;
         }
-        let base = self.name.rsplit_once("_reg").filter(|(_, n)| n.parse::<usize>().is_ok()).map(|(base, _)| base.to_owned());
+        let base =
+            self.name.rsplit_once("_reg").filter(|(_, n)| n.parse::<usize>().is_ok()).map(|(base, _)| base.to_owned());
         let base = base.unwrap_or(self.name);
         self.name = if registers == 0 { base } else { format!("{base}_reg{registers}") };
         if self.family == dinov2::FAMILY {
-            self.config.pos.interpolation = if registers == 0 { Interpolation::Offset } else { Interpolation::Antialias };
+            self.config.pos.interpolation =
+                if registers == 0 { Interpolation::Offset } else { Interpolation::Antialias };
         }
         self.config.registers = registers;
         self.hub = None;
@@ -144,7 +146,16 @@ pub fn find(name: &str) -> Result<ModelSpec, VitError> {
 /// Names of the models that have exactly these sizes, whatever their position grid.
 pub(crate) fn with_sizes(config: &VitConfig) -> Vec<String> {
     let sizes = |c: &VitConfig| {
-        (c.depth, c.width, c.patch_px, c.mlp.hidden, c.mlp.activation == Activation::SwiGlu, c.layer_scale, c.ln_pre, c.registers)
+        (
+            c.depth,
+            c.width,
+            c.patch_px,
+            c.mlp.hidden,
+            c.mlp.activation == Activation::SwiGlu,
+            c.layer_scale,
+            c.ln_pre,
+            c.registers,
+        )
     };
     let mut names: Vec<String> =
         all().into_iter().filter(|spec| sizes(&spec.config) == sizes(config)).map(|spec| spec.name).collect();
@@ -156,8 +167,14 @@ pub(crate) fn with_sizes(config: &VitConfig) -> Vec<String> {
     names
 }
 
-/// A plain ViT as the families share it: heads of 64, GELU FFN of 4·D, eps 1e-6, a CLS slot, no extras.
-pub(crate) fn plain(depth: usize, width: usize, patch_px: usize, grid: usize, interpolation: Interpolation) -> VitConfig {
+/// A plain `ViT` as the families share it: heads of 64, GELU FFN of 4·D, eps 1e-6, a CLS slot, no extras.
+pub(crate) fn plain(
+    depth: usize,
+    width: usize,
+    patch_px: usize,
+    grid: usize,
+    interpolation: Interpolation,
+) -> VitConfig {
     VitConfig {
         depth,
         width,

@@ -1,9 +1,9 @@
 //! CLIP's image tower: `openclip_*` (exact GELU) and `OpenAI`'s `clip_*` (`QuickGELU`).
 //!
-//! A LayerNorm before the first block, no bias in the patch projection, eps 1e-5. The text tower and the projections
+//! A `LayerNorm` before the first block, no bias in the patch projection, eps 1e-5. The text tower and the projections
 //! of a checkpoint are left over.
 //!
-//! Source: mlfoundations/open_clip `transformer.py`, `model_configs/ViT-*.json`, `pretrained.py`.
+//! Source: `mlfoundations/open_clip` `transformer.py`, `model_configs/ViT-*.json`, `pretrained.py`.
 
 use super::{InputSpec, ModelSpec, plain};
 use crate::config::{Activation, Interpolation, VitConfig};

@@ -50,7 +50,9 @@ fn switches_without_parameters_are_those_of_the_reference() {
     assert_eq!(of("clip_vitb16").mlp.activation, Activation::QuickGelu);
     assert_eq!(of("openclip_vitb16").mlp.activation, Activation::Gelu);
     assert_eq!(of("openclip_vitb16").ln_eps, 1e-5);
-    for (name, head_dim) in [("dinov2_vitg14", 64), ("deit3_vith14_224", 80), ("mae_vith14", 80), ("openclip_vith14", 80)] {
+    for (name, head_dim) in
+        [("dinov2_vitg14", 64), ("deit3_vith14_224", 80), ("mae_vith14", 80), ("openclip_vith14", 80)]
+    {
         assert_eq!(of(name).head_dim(), head_dim, "{name}");
     }
 }

@@ -4,7 +4,7 @@
 //! that are stacked into a parameter (q, k, v), is known to be no part of the encoder, or is unknown.
 //!
 //! Source: PROTOCOLS §1.3–1.9; huggingface/transformers `convert_dinov2*_to_hf.py`, huggingface/pytorch-image-models
-//! `vision_transformer.py` (`checkpoint_filter_fn`), mlfoundations/open_clip `transformer.py`.
+//! `vision_transformer.py` (`checkpoint_filter_fn`), `mlfoundations/open_clip` `transformer.py`.
 
 mod clip;
 mod hugging_face;
@@ -16,11 +16,7 @@ pub(super) enum Place {
     /// The parameter of this name.
     Whole(String),
     /// Rows `k` of `of` equal parts of the parameter of this name.
-    Part {
-        name: String,
-        k: usize,
-        of: usize,
-    },
+    Part { name: String, k: usize, of: usize },
     /// Known, and no part of the encoder.
     Leftover,
     /// Nothing that this naming knows.

@@ -18,13 +18,12 @@ pub(super) fn place(key: &str) -> Place {
     }
     let whole = |name: &str| Place::Whole(name.to_owned());
     match key {
-        "cls_token" | "pos_embed" => whole(key),
+        "cls_token" | "pos_embed" | "norm.weight" | "norm.bias" => whole(key),
         "register_tokens" | "reg_token" => whole("register_tokens"),
         "patch_embed.proj.weight" | "patch_embed.weight" => whole("patch_embed.weight"),
         "patch_embed.proj.bias" | "patch_embed.bias" => whole("patch_embed.bias"),
         "norm_pre.weight" | "ln_pre.weight" => whole("ln_pre.weight"),
         "norm_pre.bias" | "ln_pre.bias" => whole("ln_pre.bias"),
-        "norm.weight" | "norm.bias" => whole(key),
         _ if is_leftover(key) => Place::Leftover,
         _ => Place::Unknown,
     }
@@ -32,7 +31,9 @@ pub(super) fn place(key: &str) -> Place {
 
 fn is_leftover(key: &str) -> bool {
     key == "mask_token"
-        || ["head.", "head_dist.", "dino_head.", "ibot_head.", "decoder_", "pre_logits."].iter().any(|head| key.starts_with(head))
+        || ["head.", "head_dist.", "dino_head.", "ibot_head.", "decoder_", "pre_logits."]
+            .iter()
+            .any(|head| key.starts_with(head))
 }
 
 fn in_blocks(rest: &str) -> Option<Place> {

@@ -1,0 +1,215 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Health checks for vision transformers, from raw images to the papers' tables.
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = EXIT_CODES, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done · 2 usage · 3 study file · 4 missing data or weights · 5 some shards failed, run again ·
+6 numbers out of tolerance · 70 bug · 130 interrupted, run again
+
+Examples:
+  vitals run                                     the embedded study: no files, no network
+  vitals run my-study.toml --limit 200           a smoke test of a study
+  vitals query \"SELECT model, avg(norm) FROM token_stats WHERE kind = 'patch' GROUP BY model\"
+  vitals models ls                               every model by name";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a study, or go on with it: whatever is finished is kept
+    Run(RunArgs),
+    /// Print what a study would cost: shards, rows, bytes, memory, hours
+    Plan(PlanArgs),
+    /// Print what of a study is finished
+    Status(StudyArgs),
+    /// Write the report of what is finished
+    Report(StudyArgs),
+    /// Ask the tables of a store in SQL
+    Query(QueryArgs),
+    /// List the models, or check a weight file
+    Models(ModelsArgs),
+    /// List the dataset formats, or check a folder
+    Datasets(DatasetsArgs),
+    /// Write any sites of one image to a safetensors file, for comparison with another implementation
+    Trace(TraceArgs),
+}
+
+#[derive(Debug, Args, Clone, Default)]
+pub struct StudyArgs {
+    /// Study file; without one, the embedded study
+    pub study: Option<PathBuf>,
+    /// Take at most this many images of each dataset
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// auto, cpu or cuda:N
+    #[arg(long)]
+    pub device: Option<String>,
+    /// Threads to use; all cores by default
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Folder of results
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    /// Folder of the report
+    #[arg(long, value_name = "DIR")]
+    pub report: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  vitals run
+  vitals run studies/paper.toml --device cuda:0
+  vitals run my-study.toml --stage extract-3f2a91c07be45d18 --shard 17     one shard, for a cluster engine")]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub study: StudyArgs,
+    /// Run one step only: an id that `vitals plan --json` prints
+    #[arg(long, requires = "shard", value_name = "ID")]
+    pub stage: Option<String>,
+    /// Run one shard of that step only
+    #[arg(long, requires = "stage", value_name = "N")]
+    pub shard: Option<u32>,
+    /// Fail (exit code 6) when a number with a known truth is out of its tolerance
+    #[arg(long)]
+    pub check: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    pub study: StudyArgs,
+    /// Print JSON, for a cluster engine
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Format {
+    Table,
+    Csv,
+    Json,
+    Parquet,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Every table of the store is a view with the columns model, dataset and run beside its own (docs/formats.md).
+
+Examples:
+  vitals query \"SHOW TABLES\"
+  vitals query \"SELECT reason, count(*) AS n FROM skipped GROUP BY reason\"
+  vitals query \"SELECT * FROM scores WHERE metric = 'accuracy_frac'\" --format csv > scores.csv")]
+pub struct QueryArgs {
+    /// A SELECT
+    pub sql: String,
+    /// How to print it
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+    /// Folder of results
+    #[arg(long, value_name = "DIR", default_value = "vitals-store")]
+    pub store: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct ModelsArgs {
+    #[command(subcommand)]
+    pub command: ModelsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ModelsCommand {
+    /// Every model by name
+    Ls,
+    /// Whether a weight file fits a model
+    Check {
+        /// Model name
+        model: String,
+        /// Weight file, or hf:owner/repo[/file]
+        weights: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct DatasetsArgs {
+    #[command(subcommand)]
+    pub command: DatasetsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DatasetsCommand {
+    /// Every dataset by name, and how it must lie on the disk
+    Ls,
+    /// Open a dataset, count its images and decode some of them
+    Check {
+        /// Dataset name
+        name: String,
+        /// Its folder or file
+        #[arg(default_value = "")]
+        root: PathBuf,
+        /// all, train, test, class:2/3:train, every:3@2:test
+        #[arg(long, default_value = "all")]
+        split: String,
+        /// Images to decode, spread over the dataset
+        #[arg(long, default_value_t = 100)]
+        decode: usize,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum, PartialEq, Eq)]
+pub enum TracePreprocess {
+    /// The model's evaluation: resize the short side, crop the centre
+    Eval,
+    /// Resize to exactly --size
+    Square,
+    /// Keep the size; crop to whole patches
+    None,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Keys of the file: pixels, patch_embed, with_position, block_0 …, final, query_11, key_11, value_11, attention_11.
+Tokens are in the order CLS, registers, patches.
+
+Example:
+  vitals trace --model dinov2_vits14 --weights weights.safetensors --image cat.jpg --sites block_11,final --out t.safetensors")]
+pub struct TraceArgs {
+    /// Model name
+    #[arg(long)]
+    pub model: String,
+    /// Weight file, or hf:owner/repo[/file]
+    #[arg(long)]
+    pub weights: String,
+    /// Image file
+    #[arg(long)]
+    pub image: PathBuf,
+    /// all, or names separated by commas
+    #[arg(long, default_value = "all")]
+    pub sites: String,
+    /// How pixels are made
+    #[arg(long, value_enum, default_value = "eval")]
+    pub preprocess: TracePreprocess,
+    /// Side or HxW in px; for eval, the side of the crop
+    #[arg(long, value_name = "S|HxW")]
+    pub size: Option<String>,
+    /// Leave out mean and standard deviation: pixels in [0, 1], as the reproducibility study feeds them
+    #[arg(long)]
+    pub unit: bool,
+    /// auto, cpu or cuda:N
+    #[arg(long, default_value = "auto")]
+    pub device: String,
+    /// f32, bf16 or f16
+    #[arg(long, default_value = "f32")]
+    pub precision: String,
+    /// File to write
+    #[arg(long)]
+    pub out: PathBuf,
+}

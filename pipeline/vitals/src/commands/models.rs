@@ -1,0 +1,57 @@
+//! `vitals models`: the zoo, and whether a weight file fits.
+
+use vit::weights::load;
+
+use super::{columns, say};
+use crate::cli::{ModelsArgs, ModelsCommand};
+use crate::failure::Failure;
+use crate::study::model::{not_found, weight_source, weights_failure};
+
+/// `ls` and `check`.
+pub fn models(args: &ModelsArgs) -> Result<(), Failure> {
+    match &args.command {
+        ModelsCommand::Ls => {
+            say(&list());
+            Ok(())
+        }
+        ModelsCommand::Check { model, weights } => check(model, weights),
+    }
+}
+
+fn list() -> String {
+    let mut rows: Vec<Vec<String>> = vec![
+        ["model", "blocks", "width", "heads", "patch", "registers", "input", "parameters", "public weights"].map(str::to_owned).to_vec(),
+    ];
+    for spec in vit::zoo::all() {
+        let c = &spec.config;
+        let weights = spec.hub.map(|repo| format!("hf:{repo}")).or_else(|| spec.official_file.map(str::to_owned));
+        rows.push(vec![
+            spec.name.clone(),
+            c.depth.to_string(),
+            c.width.to_string(),
+            c.heads.to_string(),
+            format!("{} px", c.patch_px),
+            c.registers.to_string(),
+            format!("{} px", spec.input.crop_px),
+            format!("{:.1} M", c.parameters() as f64 / 1e6),
+            weights.unwrap_or_default(),
+        ]);
+    }
+    format!("{}\nAny of them with R registers: <model>_reg<R>. `planted` is the embedded study's.\n", columns(&rows))
+}
+
+fn check(model: &str, weights: &str) -> Result<(), Failure> {
+    let spec = vit::zoo::find(model).map_err(|e| not_found(&e))?;
+    let source = weight_source(weights)?;
+    let loaded = load(&spec, &source, &|_, _| {}).map_err(|e| weights_failure(&e, weights))?;
+    let mut text = format!("{weights} fits {model}: {} names, sha256 {}\n", loaded.naming, loaded.digest);
+    if loaded.config.pos.grid != spec.config.pos.grid {
+        let grid = loaded.config.pos.grid;
+        text += &format!("position grid of the file: {grid}×{grid}\n");
+    }
+    if !loaded.leftover.is_empty() {
+        text += &format!("not part of the encoder: {}\n", loaded.leftover.join(", "));
+    }
+    say(&text);
+    Ok(())
+}

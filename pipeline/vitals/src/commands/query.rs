@@ -1,0 +1,32 @@
+//! `vitals query`: SQL over every table of a store.
+
+use std::io::{IsTerminal as _, Write as _, stdout};
+
+use reports::{QueryFormat, ReportError};
+
+use crate::cli::{Format, QueryArgs};
+use crate::failure::{Code, Failure};
+
+/// Runs a SELECT and prints its rows.
+pub fn query(args: &QueryArgs) -> Result<(), Failure> {
+    if !args.store.is_dir() {
+        let what = format!("there is no store at {}", args.store.display());
+        return Err(Failure::new(Code::Missing, what, "--store", "run a study first, or give its folder with --store"));
+    }
+    let format = match args.format {
+        Format::Table => QueryFormat::Table,
+        Format::Csv => QueryFormat::Csv,
+        Format::Json => QueryFormat::Json,
+        Format::Parquet if stdout().is_terminal() => {
+            return Err(Failure::new(Code::Usage, "Parquet is no text", "--format parquet", "send it to a file: … > rows.parquet"));
+        }
+        Format::Parquet => QueryFormat::Parquet,
+    };
+    let output = reports::query(&args.store, &args.sql, format).map_err(|e| sql_failure(&e, &args.sql))?;
+    let _ = stdout().lock().write_all(&output.bytes);
+    Ok(())
+}
+
+fn sql_failure(e: &ReportError, sql: &str) -> Failure {
+    Failure::new(Code::Usage, e, format!("query {sql:?}"), "`vitals query \"SHOW TABLES\"` lists the tables; docs/formats.md their columns")
+}

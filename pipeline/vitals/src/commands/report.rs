@@ -1,0 +1,33 @@
+//! `vitals report`: tables and figures of what is finished.
+
+use std::path::PathBuf;
+
+use super::say;
+use crate::cli::StudyArgs;
+use crate::failure::{Code, Failure};
+use crate::study::{Built, build};
+
+/// What a report left behind.
+pub struct Written {
+    /// The self-contained page.
+    pub html: PathBuf,
+    /// The tables in words, for the terminal.
+    pub text: String,
+    /// Numbers out of their truth's tolerance.
+    pub broken: Vec<String>,
+}
+
+/// Writes the report of a study.
+pub fn report(args: &StudyArgs) -> Result<(), Failure> {
+    let built = build(args)?;
+    let written = write(&built)?;
+    say(&format!("{}\nReport: {}\n", written.text, written.html.display()));
+    Ok(())
+}
+
+/// Writes the report of a plan, finished or not.
+pub fn write(built: &Built) -> Result<Written, Failure> {
+    let written = reports::write(&built.report, &built.report_dir)
+        .map_err(|e| Failure::new(Code::Shards, e, built.report_dir.display(), "make the folder writable or choose another `report`"))?;
+    Ok(Written { html: written.html, text: written.summary, broken: written.broken })
+}

@@ -1,0 +1,333 @@
+//! The study file. Every key is here with its default; `docs/study.md` explains them with examples.
+//!
+//! Relative `root` and `weights` are relative to the study file; `store` and `report` to the current folder. `${NAME}`
+//! in a path is taken from the environment, so that one preset serves many machines.
+
+use std::path::{Path, PathBuf};
+
+use engine::Budget;
+use schemas::outlier::OutlierPolicy;
+use serde::Deserialize;
+
+use crate::failure::{Code, Failure};
+
+/// A whole study.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StudyFile {
+    /// Title of the report.
+    pub title: String,
+    /// Sentences under the title.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    /// Folder of results.
+    #[serde(default = "default_store")]
+    pub store: PathBuf,
+    /// Folder of the report.
+    #[serde(default = "default_report")]
+    pub report: PathBuf,
+    /// Tables and figures to make; empty: all that have numbers.
+    #[serde(default)]
+    pub tables: Vec<String>,
+    /// A run fails when more than this share of a dataset's images was skipped.
+    #[serde(default = "default_max_skip_frac")]
+    pub max_skip_frac: f64,
+    /// Limits that `plan` and `run` refuse to break.
+    #[serde(default)]
+    pub budget: Budget,
+    /// What to read from each pass.
+    #[serde(default)]
+    pub extract: ExtractTable,
+    /// Models.
+    #[serde(rename = "model")]
+    pub models: Vec<ModelTable>,
+    /// Datasets.
+    #[serde(rename = "dataset")]
+    pub datasets: Vec<DatasetTable>,
+    /// Fits.
+    #[serde(default, rename = "probe")]
+    pub probes: Vec<ProbeTable>,
+}
+
+fn default_store() -> PathBuf {
+    "vitals-store".into()
+}
+
+fn default_report() -> PathBuf {
+    "vitals-report".into()
+}
+
+fn default_max_skip_frac() -> f64 {
+    0.01
+}
+
+/// `[extract]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExtractTable {
+    /// Which patches are outliers.
+    pub outliers: OutlierPolicy,
+    /// Site whose norms tell outliers; `last` is the last block.
+    pub outlier_site: String,
+    /// Sites with one row per token.
+    pub stats_sites: Vec<String>,
+    /// Sites whose sampled tokens are kept.
+    pub vector_sites: Vec<String>,
+    /// Sites whose CLS and mean patch are kept; `+norm` after a block reads it through the final norm.
+    pub pooled: Vec<String>,
+    /// Random tokens of each kind per image.
+    pub draws: u16,
+    /// Seed of the draws and of the calibration pass.
+    pub seed: u64,
+    /// The first so many images are kept as pictures.
+    pub pictures: u32,
+    /// Images per shard.
+    pub shard_images: u64,
+    /// f32, bf16 or f16.
+    pub precision: String,
+    /// A patch whose luminance varies less than this is known to hold nothing (generated scenes).
+    pub truth_pixel_variance: Option<f64>,
+}
+
+impl Default for ExtractTable {
+    fn default() -> Self {
+        Self {
+            outliers: OutlierPolicy::Valley { images: 200 },
+            outlier_site: "last".into(),
+            stats_sites: vec!["last".into()],
+            vector_sites: vec!["final".into()],
+            pooled: vec!["final".into()],
+            draws: 5,
+            seed: 0,
+            pictures: 4,
+            shard_images: 1024,
+            precision: "f32".into(),
+            truth_pixel_variance: None,
+        }
+    }
+}
+
+/// `[[model]]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelTable {
+    /// A name of `vitals models ls`, or `planted`.
+    pub model: String,
+    /// Name in tables; the model's name by default.
+    pub name: Option<String>,
+    /// Weight file, or hf:owner/repo[/file]. Planted models need none.
+    pub weights: Option<String>,
+    /// same, proxy or own: whether these weights are those of the published numbers.
+    #[serde(default = "default_provenance")]
+    pub provenance: String,
+    /// One sentence on the weights.
+    #[serde(default)]
+    pub note: String,
+    /// Another number of register tokens than the name says.
+    pub registers: Option<usize>,
+    /// Another rule for position embeddings: offset, bicubic or antialias.
+    pub interpolation: Option<String>,
+    /// Dials of a planted model.
+    pub planted: Option<PlantedTable>,
+}
+
+fn default_provenance() -> String {
+    "proxy".into()
+}
+
+/// `[model.planted]`: how far the planted truth is turned down. See docs/planted.md.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlantedTable {
+    /// Share of detections that are random, 0 to 1.
+    pub detection_noise: Option<f64>,
+    /// Share of local content that outliers lose, 0 to 1.
+    pub erasure: Option<f64>,
+    /// How fast an outlier's gathering falls off with distance.
+    pub gather_decay: Option<f64>,
+    /// Share of the masks without class evidence, 0 to 1.
+    pub evidence_loss: Option<f64>,
+    /// Gain of the norm in the last block's keys.
+    pub key_gain: Option<f64>,
+    /// Seed of the fixed permutations.
+    pub seed: Option<u64>,
+}
+
+/// `[[dataset]]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatasetTable {
+    /// A name of `vitals datasets ls`.
+    pub dataset: String,
+    /// Name in tables and in `[[probe]]`; the dataset's name by default.
+    pub name: Option<String>,
+    /// Folder or file.
+    #[serde(default)]
+    pub root: String,
+    /// all, train, test, class:2/3:train, every:3@2:test.
+    #[serde(default = "default_split")]
+    pub split: String,
+    /// Only these classes.
+    #[serde(default)]
+    pub classes: Vec<String>,
+    /// Shuffle with this seed before `limit`.
+    pub shuffle_seed: Option<u64>,
+    /// At most this many images.
+    pub limit: Option<usize>,
+    /// Seed of generated data.
+    #[serde(default)]
+    pub seed: u64,
+    /// How pixels are made.
+    #[serde(default)]
+    pub preprocess: PreprocessTable,
+    /// Models to run on it, by name in tables; empty: all.
+    #[serde(default)]
+    pub models: Vec<String>,
+}
+
+fn default_split() -> String {
+    "all".into()
+}
+
+/// `preprocess = { … }` of a dataset.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PreprocessTable {
+    /// eval (the model's own), short_side, square or none.
+    pub mode: Option<String>,
+    /// Side to resize to, px.
+    pub resize_px: Option<usize>,
+    /// Side of the centre crop, px.
+    pub crop_px: Option<usize>,
+    /// bicubic or bilinear.
+    pub filter: Option<String>,
+    /// model (the family's mean and std) or unit (pixels in [0, 1], as the study feeds them).
+    pub normalise: Option<String>,
+}
+
+/// `[[probe]]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeTable {
+    /// token_class, pooled_class, position or pixels.
+    pub experiment: String,
+    /// Dataset to fit on.
+    pub train: String,
+    /// Dataset to score on; without it, `train` is split.
+    pub test: Option<String>,
+    /// Name of the scores' dataset in tables; `train`'s name by default.
+    pub name: Option<String>,
+    /// Site of the vectors; `last` is the last block.
+    #[serde(default = "default_probe_site")]
+    pub site: String,
+    /// Tokens: cls, register, normal, outlier (position and pixels: normal, outlier).
+    #[serde(default)]
+    pub kinds: Vec<String>,
+    /// dinov2 (C chosen on a tenth of train, then refitted), study (C = 1, four fifths against one fifth), or fixed.
+    #[serde(default = "default_protocol")]
+    pub protocol: String,
+    /// C of `fixed`.
+    pub c: Option<f64>,
+    /// Seeds of the study's split.
+    #[serde(default)]
+    pub seeds: Vec<u32>,
+    /// First share of the images that trains, when there is no `test`.
+    pub train_frac: Option<f64>,
+    /// none, or floor: divide by the standard deviation, with a floor.
+    pub standardise: Option<String>,
+    /// Penalty of position and pixel fits.
+    pub penalty: Option<f64>,
+    /// Shuffle the labels: a control that must come out at chance.
+    #[serde(default)]
+    pub permute_labels: bool,
+    /// At most so many draws per image.
+    pub draws: Option<u16>,
+    /// macro: choose C by the mean over classes.
+    #[serde(default)]
+    pub macro_average: bool,
+}
+
+fn default_probe_site() -> String {
+    "final".into()
+}
+
+fn default_protocol() -> String {
+    "dinov2".into()
+}
+
+impl StudyFile {
+    /// Reads a study file.
+    pub fn read(path: &Path) -> Result<Self, Failure> {
+        let text = std::fs::read_to_string(path).map_err(|e| {
+            Failure::new(Code::Config, format!("cannot read the study: {e}"), path.display(), "give the path of a study file; `vitals run` alone runs the embedded study")
+        })?;
+        Self::parse(&text, &path.display().to_string())
+    }
+
+    /// Parses a study; `origin` is named in errors.
+    pub fn parse(text: &str, origin: &str) -> Result<Self, Failure> {
+        toml::from_str(text).map_err(|e| {
+            let line = e.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+            let at = if line > 0 { format!("{origin} line {line}") } else { origin.to_owned() };
+            Failure::new(Code::Config, e.message(), at, suggestion(e.message()))
+        })
+    }
+}
+
+/// From serde's "unknown field `x`, expected one of `a`, `b`": the nearest of the expected.
+fn suggestion(message: &str) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let Some(wrong) = quoted.next().filter(|_| message.starts_with("unknown")) else {
+        return "see docs/study.md for the keys of a study".to_owned();
+    };
+    match nearest(wrong, quoted) {
+        Some(best) => format!("did you mean `{best}`? docs/study.md lists all keys"),
+        None => "see docs/study.md for the keys of a study".to_owned(),
+    }
+}
+
+/// The candidate that is most like `wrong`.
+pub fn nearest<'a>(wrong: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    candidates.max_by(|a, b| strsim::jaro_winkler(wrong, a).total_cmp(&strsim::jaro_winkler(wrong, b)))
+}
+
+/// Replaces `${NAME}` by the environment's value.
+pub fn expand(text: &str, key: &str) -> Result<String, Failure> {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find("${") {
+        let Some(end) = rest[start..].find('}') else { break };
+        let name = &rest[start + 2..start + end];
+        let value = std::env::var(name).map_err(|_| {
+            let what = format!("the environment variable {name} is not set");
+            Failure::new(Code::Config, what, format!("{key} = \"{text}\""), format!("set it: {name}=/path vitals run …"))
+        })?;
+        out.push_str(&rest[..start]);
+        out.push_str(&value);
+        rest = &rest[start + end + 1..];
+    }
+    Ok(out + rest)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_its_neighbour() {
+        let text = "title = \"t\"\n[[model]]\nmodel = \"planted\"\nweigths = \"w\"\n[[dataset]]\ndataset = \"synthetic\"\n";
+        let failure = StudyFile::parse(text, "x.toml").unwrap_err();
+        let shown = format!("{failure:?}");
+        assert!(shown.contains("x.toml line 4") && shown.contains("did you mean `weights`"), "{shown}");
+        assert_eq!(failure.code(), 3);
+    }
+
+    #[test]
+    fn a_missing_variable_is_an_error_and_a_set_one_is_put_in() {
+        assert_eq!(expand("plain/path", "root").unwrap(), "plain/path");
+        assert!(expand("${VITALS_SURELY_NOT_SET}/x", "root").is_err());
+        let home = std::env::var("PATH").unwrap();
+        assert_eq!(expand("a${PATH}b", "root").unwrap(), format!("a{home}b"));
+    }
+}

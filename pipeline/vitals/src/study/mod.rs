@@ -1,0 +1,12 @@
+//! A study: what to measure, of which models, on which data. One TOML format, unknown keys refused.
+
+pub mod build;
+pub mod dataset;
+pub mod embedded;
+pub mod file;
+pub mod model;
+pub mod preprocess;
+pub mod truth;
+
+pub use build::{Built, build};
+pub use file::StudyFile;

@@ -1,0 +1,90 @@
+//! Figure 15 of the paper: the norms of [CLS], of each register and of the patches as populations of their own.
+//!
+//! A panel is a model on a dataset; twins with and without registers stand side by side on one axis of norms.
+//! Protocol: `docs/protocols/fig15.md`.
+
+use super::fig7::rarest;
+use super::histograms::{Histogram, Histograms, edges, steps};
+use super::svg::{Anchor, Ink, Svg};
+use super::{Figure, colormap, panels};
+use crate::error::ReportError;
+use crate::tables::{Context, Measured};
+
+type Curves = Vec<(String, Histogram)>;
+
+/// Draws the figure; none without histograms.
+pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
+    let mut rows: Vec<Vec<(&Measured, Curves)>> = Vec::new();
+    for twins in panels::twins(context) {
+        let mut row = Vec::new();
+        for m in twins {
+            let all = Histograms::read(m.subject)?;
+            let site = &m.subject.site;
+            let kinds = all.kinds(site).into_iter().filter_map(|kind| Some((kind.to_owned(), all.get(site, kind)?.clone())));
+            let curves: Curves = kinds.collect();
+            if !curves.is_empty() {
+                row.push((m, curves));
+            }
+        }
+        if !row.is_empty() {
+            rows.push(row);
+        }
+    }
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    // Twins start a row, so that they stand side by side.
+    let lines: usize = rows.iter().map(|r| r.len().div_ceil(panels::COLUMNS)).sum();
+    let widest = if rows.iter().any(|r| r.len() > 1) { panels::COLUMNS } else { 1 };
+    let height = panels::PANEL.1 * lines as f64;
+    let mut svg = Svg::new(panels::PANEL.0 * widest as f64, height, "Distribution of norms by kind of token");
+    let mut line = 0;
+    for row in &rows {
+        let norms = edges(row.iter().flat_map(|(_, curves)| curves.iter().map(|(_, h)| h)));
+        for (i, (m, curves)) in row.iter().enumerate() {
+            if let Some(norms) = norms {
+                draw(&mut svg, line * panels::COLUMNS + i, m, curves, norms);
+            }
+        }
+        line += row.len().div_ceil(panels::COLUMNS);
+    }
+    Ok(Some(Figure {
+        id: "fig15",
+        title: "Figure 15: norms of [CLS], registers and patches".to_owned(),
+        caption: "Share of the tokens of each kind by L2 norm at the site that each heading names, before the final \
+                  LayerNorm; both axes logarithmic, 40 bins per factor of ten. Every image has one [CLS] and one of each \
+                  register, so their shares rest on fewer tokens than those of patches."
+            .to_owned(),
+        protocol: "docs/protocols/fig7.md",
+        svg: svg.finish(),
+        png: None,
+    }))
+}
+
+fn draw(svg: &mut Svg, i: usize, m: &Measured, curves: &Curves, norms: (f64, f64)) {
+    let floor = panels::floor(curves.iter().map(|(_, h)| rarest(h)).fold(1.0, f64::min));
+    let plot = panels::shares(i, norms, floor);
+    let (x, y) = panels::corner(i);
+    let title = format!("{} on {}, {}", m.subject.model, m.subject.dataset, m.subject.site);
+    svg.text(x + 20.0, y + 22.0, Anchor::Start, Ink::Title, &title);
+    plot.axes(svg, "norm of a token", "share of its kind");
+    // Patches first, so that the thin populations lie over them.
+    for (kind, histogram) in curves.iter().rev() {
+        let color = colormap::of_kind(kind);
+        let points: Vec<(f64, f64)> =
+            steps(histogram, floor).into_iter().map(|(norm, share)| (plot.x.at(norm), plot.y.at(share))).collect();
+        svg.area(&points, plot.top + plot.height, color);
+        svg.curve(&points, color, 1.5);
+    }
+    let mut left = x + 20.0;
+    for (kind, _) in curves.iter().take(7) {
+        let label = match kind.as_str() {
+            "cls" => "[CLS]".to_owned(),
+            "patch" => "patches".to_owned(),
+            other => other.replace("register_", "reg "),
+        };
+        svg.rect((left, y + 36.0), (11.0, 11.0), colormap::of_kind(kind));
+        svg.text(left + 16.0, y + 45.5, Anchor::Start, Ink::Label, &label);
+        left += 34.0 + 6.6 * label.chars().count() as f64;
+    }
+}

@@ -1,0 +1,92 @@
+//! Where panels stand: models with and without registers side by side, two columns.
+
+use super::axes::{Plot, Scale};
+use crate::models::base;
+use crate::tables::{Context, Measured};
+
+/// Outer size of a panel, px.
+pub const PANEL: (f64, f64) = (500.0, 320.0);
+/// Room for labels around a plot: left, top, right, bottom.
+const MARGIN: (f64, f64, f64, f64) = (64.0, 62.0, 18.0, 48.0);
+/// Columns of panels.
+pub const COLUMNS: usize = 2;
+
+/// Subjects that differ in their registers alone, fewest first; in the order of the study.
+pub fn twins<'a, 'b>(context: &'b Context<'a>) -> Vec<Vec<&'b Measured<'a>>> {
+    let mut rows: Vec<Vec<&Measured>> = Vec::new();
+    for m in &context.measured {
+        let same = |row: &&mut Vec<&Measured>| {
+            let s = row[0].subject;
+            base(&s.model) == base(&m.subject.model)
+                && s.dataset == m.subject.dataset
+                && s.preprocessing == m.subject.preprocessing
+                && s.precision == m.subject.precision
+                && row.iter().all(|other| other.subject.registers != m.subject.registers)
+        };
+        match rows.iter_mut().find(same) {
+            Some(row) => row.push(m),
+            None => rows.push(vec![m]),
+        }
+    }
+    for row in &mut rows {
+        row.sort_by_key(|m| m.subject.registers);
+    }
+    rows
+}
+
+/// Size of a drawing of `panels` panels.
+pub fn size(panels: usize) -> (f64, f64) {
+    let columns = panels.clamp(1, COLUMNS);
+    (PANEL.0 * columns as f64, PANEL.1 * panels.div_ceil(COLUMNS).max(1) as f64)
+}
+
+/// Top left of panel `i`.
+pub fn corner(i: usize) -> (f64, f64) {
+    (PANEL.0 * (i % COLUMNS) as f64, PANEL.1 * (i / COLUMNS) as f64)
+}
+
+/// The plot inside panel `i`: norms across, shares (log) upwards.
+pub fn shares(i: usize, norms: (f64, f64), floor: f64) -> Plot {
+    let (x, y) = corner(i);
+    let (left, top) = (x + MARGIN.0, y + MARGIN.1);
+    let (width, height) = (PANEL.0 - MARGIN.0 - MARGIN.2, PANEL.1 - MARGIN.1 - MARGIN.3);
+    // A tenth of a margin on a log axis keeps the outermost bins off the frame.
+    let norms = (norms.0 / 1.1, norms.1 * 1.1);
+    Plot {
+        left,
+        top,
+        width,
+        height,
+        x: Scale::log(norms, (left, left + width)),
+        y: Scale::log((floor, 1.0), (top + height, top)),
+    }
+}
+
+/// The lowest share that a plot must show: a decade below the rarest bin, at most 1e-2.
+pub fn floor(rarest: f64) -> f64 {
+    if rarest <= 0.0 || !rarest.is_finite() {
+        return 1e-2;
+    }
+    10f64.powf(rarest.log10().floor()).min(1e-2)
+}
+
+/// `4 registers`.
+pub fn registers(count: usize) -> String {
+    match count {
+        0 => "no registers".to_owned(),
+        1 => "1 register".to_owned(),
+        n => format!("{n} registers"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floors_are_powers_of_ten_below_the_rarest() {
+        assert!((floor(3e-5) - 1e-5).abs() < 1e-12);
+        assert!((floor(0.9) - 1e-2).abs() < 1e-12);
+        assert!((floor(0.0) - 1e-2).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,192 @@
+//! One self-contained HTML page: no script, no external resource, light and dark, and printable.
+
+use super::{Footnotes, Report, Shown, group_heading, legible, shown};
+use crate::figures::Figure;
+use crate::tables::{Cell, Group, Table};
+use crate::verdict::Verdict;
+
+const STYLE: &str = include_str!("report.css");
+
+/// Escapes foreign text, for content and for quoted attributes.
+pub fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in legible(text).chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+/// The whole page.
+pub fn page(report: &Report) -> String {
+    let title = escape(&report.study.title);
+    let mut out = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n\
+         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<header>\n<h1>{title}</h1>\n"
+    );
+    for note in &report.study.notes {
+        out.push_str(&format!("<p>{}</p>\n", escape(note)));
+    }
+    out.push_str("<nav><ul>\n");
+    let sections = std::iter::once(&report.subjects)
+        .chain(&report.tables)
+        .map(|t| (t.id, &t.title))
+        .chain(report.figures.iter().map(|f| (f.id, &f.title)));
+    for (id, title) in sections {
+        out.push_str(&format!("<li><a href=\"#{id}\">{}</a></li>\n", escape(title)));
+    }
+    out.push_str("</ul></nav>\n</header>\n<main>\n");
+    out.push_str(&table(&report.subjects));
+    for t in &report.tables {
+        out.push_str(&table(t));
+    }
+    for f in &report.figures {
+        out.push_str(&figure(f));
+    }
+    out.push_str("</main>\n</body>\n</html>\n");
+    out
+}
+
+/// One table as a section of the page.
+pub fn table(table: &Table) -> String {
+    let footnotes = Footnotes::of(table);
+    let mut out = format!(
+        "<section id=\"{id}\">\n<h2>{}</h2>\n<p class=\"caption\">{} <span class=\"how\">How each number is made: \
+         <code>{}</code></span></p>\n",
+        escape(&table.title),
+        escape(&table.caption),
+        escape(table.protocol),
+        id = table.id,
+    );
+    if table.groups.is_empty() {
+        out.push_str("<p class=\"nothing\">Nothing was measured.</p>\n</section>\n");
+        return out;
+    }
+    let textual = !table.groups.iter().flat_map(|g| &g.rows).flat_map(|r| &r.cells).any(|c| !c.beside.is_empty() || c.ours.is_some_and(|v| v.unit != crate::tables::Unit::Count));
+    out.push_str(&format!(
+        "<div class=\"scroll\"><table{}>\n<thead><tr><th scope=\"col\">{}</th>",
+        if textual { " class=\"textual\"" } else { "" },
+        escape(table.stub)
+    ));
+    for column in &table.columns {
+        let sub = match column.sub.as_str() {
+            "" => String::new(),
+            sub => format!("<span class=\"sub\">{}</span>", escape(sub)),
+        };
+        out.push_str(&format!("<th scope=\"col\">{}{sub}</th>", escape(&column.label)));
+    }
+    out.push_str("</tr></thead>\n");
+    for g in &table.groups {
+        out.push_str(&group(table, g, &footnotes));
+    }
+    out.push_str("</table></div>\n");
+    if !footnotes.0.is_empty() {
+        out.push_str("<ol class=\"notes\">\n");
+        for note in &footnotes.0 {
+            out.push_str(&format!("<li>{}</li>\n", escape(note)));
+        }
+        out.push_str("</ol>\n");
+    }
+    out.push_str("</section>\n");
+    out
+}
+
+fn group(table: &Table, group: &Group, footnotes: &Footnotes) -> String {
+    let class = if group.measured { "" } else { " class=\"unmeasured\"" };
+    let mut out = format!("<tbody{class}>\n");
+    if let Some((label, provenance, about)) = group_heading(group) {
+        let weights = provenance.map_or_else(String::new, |p| format!(" <span class=\"chip weights\">{p}</span>"));
+        out.push_str(&format!(
+            "<tr class=\"group\"><th colspan=\"{}\" scope=\"rowgroup\">{}{weights}<span class=\"about\">{}</span></th></tr>\n",
+            table.columns.len() + 1,
+            escape(&label),
+            escape(&about)
+        ));
+    }
+    for row in &group.rows {
+        out.push_str(&format!("<tr><th scope=\"row\">{}</th>", escape(&row.label)));
+        for c in &row.cells {
+            out.push_str(&cell(c, &shown(c, table.spread, footnotes)));
+        }
+        out.push_str("</tr>\n");
+    }
+    out.push_str("</tbody>\n");
+    out
+}
+
+fn cell(cell: &Cell, shown: &Shown) -> String {
+    let class = if cell.text.is_empty() { "" } else { " class=\"text\"" };
+    let mut out = format!("<td{class}>");
+    if !shown.main.is_empty() {
+        out.push_str(&format!("<span class=\"ours\">{}", escape(&shown.main)));
+        if let Some(spread) = &shown.spread {
+            out.push_str(&format!("<span class=\"spread\"> ± {}</span>", escape(spread)));
+        }
+        out.push_str("</span>");
+        out.push_str(&marks(&shown.notes));
+    }
+    if !shown.small.is_empty() {
+        out.push_str(&format!("<span class=\"small\">{}</span>", escape(&shown.small.join(" · "))));
+    }
+    for b in &shown.beside {
+        let (class, chip) = match &b.verdict {
+            None => ("beside apart", String::new()),
+            Some(verdict) => ("beside", chip(verdict)),
+        };
+        let note = marks(&b.note.into_iter().collect::<Vec<_>>());
+        out.push_str(&format!("<span class=\"{class}\">{} {}{note}{chip}</span>", b.who, escape(&b.text)));
+    }
+    out.push_str("</td>");
+    out
+}
+
+fn chip(verdict: &Verdict) -> String {
+    let class = match verdict {
+        Verdict::Agree | Verdict::Holds => "good",
+        Verdict::Differ | Verdict::Fails => "bad",
+        Verdict::NotComparable(_) | Verdict::NotMeasured => "none",
+    };
+    format!(" <span class=\"chip {class}\">{}</span>", verdict.label())
+}
+
+fn marks(notes: &[usize]) -> String {
+    if notes.is_empty() {
+        return String::new();
+    }
+    let notes: Vec<String> = notes.iter().map(usize::to_string).collect();
+    format!("<sup>{}</sup>", notes.join(","))
+}
+
+fn figure(figure: &Figure) -> String {
+    format!(
+        "<section id=\"{}\">\n<h2>{}</h2>\n<figure>\n{}<figcaption class=\"caption\">{} <span class=\"how\">How it is made: \
+         <code>{}</code></span></figcaption>\n</figure>\n</section>\n",
+        figure.id,
+        escape(&figure.title),
+        // Our own SVG, whose foreign text is escaped where it is written.
+        figure.svg,
+        escape(&figure.caption),
+        escape(figure.protocol)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::escape;
+
+    #[test]
+    fn no_tag_and_no_attribute_survives() {
+        assert_eq!(
+            escape("<script>alert('x')</script> \" onload=\"&"),
+            "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &quot; onload=&quot;&amp;"
+        );
+    }
+}

@@ -1,0 +1,210 @@
+//! What every format shares: how a number is printed, in which order the parts of a cell stand, and footnotes.
+//!
+//! Names of files, classes and tensors come from outside. [`legible`] takes from them what no format can show
+//! (control characters, and the marks that reorder text); each renderer then escapes for its own grammar.
+
+pub mod csv;
+pub mod html;
+pub mod latex;
+pub mod markdown;
+
+use crate::study::Study;
+use crate::figures::Figure;
+use crate::tables::{Cell, Group, Spread, Table, Unit, Value};
+use crate::verdict::Verdict;
+
+/// Everything that a report shows.
+pub struct Report<'a> {
+    /// The study.
+    pub study: &'a Study,
+    /// What was measured.
+    pub subjects: Table,
+    /// Tables, in order.
+    pub tables: Vec<Table>,
+    /// Figures, in order.
+    pub figures: Vec<Figure>,
+}
+
+/// A number as printed: per cent with one decimal, four significant digits, or whole with separators.
+pub fn number(value: f64, unit: Unit) -> String {
+    match unit {
+        Unit::Percent => format!("{value:.1}"),
+        Unit::Count if value.fract() == 0.0 && (0.0..1e15).contains(&value) => grouped(value as u64),
+        _ => significant(value, 4),
+    }
+}
+
+fn significant(value: f64, digits: i32) -> String {
+    let size = value.abs();
+    if value == 0.0 {
+        "0".to_owned()
+    } else if !(1e-3..1e6).contains(&size) {
+        format!("{value:.*e}", (digits - 1).max(0) as usize)
+    } else {
+        let decimals = (digits - 1 - size.log10().floor() as i32).max(0);
+        format!("{value:.*}", decimals as usize)
+    }
+}
+
+/// `12345` → `12,345`.
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// Foreign text with line breaks as spaces, and everything that is invisible or reorders its neighbours replaced.
+pub fn legible(text: &str) -> String {
+    text.chars()
+        .map(|c| match c {
+            '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' => ' ',
+            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => '\u{fffd}',
+            '\u{fffe}' | '\u{ffff}' => '\u{fffd}',
+            c if c.is_control() => '\u{fffd}',
+            c => c,
+        })
+        .collect()
+}
+
+/// The parts of a cell, in the order in which every format shows them.
+pub(crate) struct Shown {
+    /// Our number or text; empty where there is none.
+    pub main: String,
+    /// What stands behind ±.
+    pub spread: Option<String>,
+    /// `n 400`, `12 without`.
+    pub small: Vec<String>,
+    /// Footnotes of our number.
+    pub notes: Vec<usize>,
+    /// Numbers beside ours.
+    pub beside: Vec<ShownBeside>,
+}
+
+/// A number beside ours.
+pub(crate) struct ShownBeside {
+    pub who: &'static str,
+    pub text: String,
+    /// None: not comparable (the footnote says why) or not measured.
+    pub verdict: Option<Verdict>,
+    /// Footnote that says why not.
+    pub note: Option<usize>,
+}
+
+/// The footnotes of a table, numbered from 1 in the order in which a reader meets them.
+pub(crate) struct Footnotes(pub Vec<String>);
+
+impl Footnotes {
+    pub fn of(table: &Table) -> Self {
+        let mut notes: Vec<String> = Vec::new();
+        for (_, _, _, cell) in table.cells() {
+            let reasons = cell.beside.iter().filter_map(|b| match &b.verdict {
+                Verdict::NotComparable(why) => Some(why),
+                _ => None,
+            });
+            for note in cell.notes.iter().chain(reasons) {
+                if !notes.contains(note) {
+                    notes.push(note.clone());
+                }
+            }
+        }
+        Self(notes)
+    }
+
+    fn mark(&self, note: &str) -> Option<usize> {
+        self.0.iter().position(|n| n == note).map(|i| i + 1)
+    }
+}
+
+pub(crate) fn shown(cell: &Cell, spread: Spread, footnotes: &Footnotes) -> Shown {
+    let beside = cell.beside.iter().map(|b| ShownBeside {
+        who: b.who,
+        text: b.text.clone(),
+        verdict: match &b.verdict {
+            Verdict::NotComparable(_) | Verdict::NotMeasured => None,
+            other => Some(other.clone()),
+        },
+        note: match &b.verdict {
+            Verdict::NotComparable(why) => footnotes.mark(why),
+            _ => None,
+        },
+    });
+    let mut shown = Shown {
+        main: cell.text.clone(),
+        spread: None,
+        small: vec![],
+        notes: cell.notes.iter().filter_map(|n| footnotes.mark(n)).collect(),
+        beside: beside.collect(),
+    };
+    if let Some(value) = &cell.ours {
+        shown.main = number(value.value, value.unit);
+        shown.spread = spread_of(value, spread);
+        // A count is its own n.
+        if value.unit != Unit::Count {
+            shown.small.push(format!("n {}", grouped(value.n)));
+        }
+        if value.draws > 1 {
+            shown.small.push(format!("{} draws", value.draws));
+        }
+        if value.images_without > 0 {
+            shown.small.push(format!("{} images without", grouped(u64::from(value.images_without))));
+        }
+    } else if cell.text.is_empty() && (!cell.notes.is_empty() || !cell.beside.is_empty()) {
+        "—".clone_into(&mut shown.main);
+    }
+    shown
+}
+
+fn spread_of(value: &Value, spread: Spread) -> Option<String> {
+    let x = match spread {
+        Spread::StdErr => value.stderr,
+        Spread::Draws => value.std,
+    }?;
+    Some(match value.unit {
+        Unit::Percent => number(x, Unit::Percent),
+        _ => significant(x, 2),
+    })
+}
+
+/// The heading of a group with its weights.
+pub(crate) fn group_heading(group: &Group) -> Option<(String, Option<&'static str>, String)> {
+    let provenance = group.provenance.map(crate::study::Provenance::label);
+    let provenance = provenance.filter(|p| *p != group.label);
+    (!group.label.is_empty()).then(|| (group.label.clone(), provenance, group.about.join(" · ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_keep_four_digits() {
+        for (value, text) in [
+            (46.1, "46.10"),
+            (120.31, "120.3"),
+            (0.748, "0.7480"),
+            (0.0, "0"),
+            (3.0, "3.000"),
+            (-2.5, "-2.500"),
+            (12345.6, "12346"),
+            (0.00012, "1.200e-4"),
+        ] {
+            assert_eq!(number(value, Unit::Number), text);
+        }
+        assert_eq!(number(95.63, Unit::Percent), "95.6");
+        assert_eq!(number(3.0, Unit::Count), "3");
+        assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(number(f64::NAN, Unit::Number), "NaN");
+    }
+
+    #[test]
+    fn nothing_invisible_survives() {
+        assert_eq!(legible("a\u{202e}b\0c\nd\u{200b}"), "a\u{fffd}b\u{fffd}c d\u{fffd}");
+        assert_eq!(legible("Müller ± 3 狗"), "Müller ± 3 狗");
+    }
+}

@@ -1,0 +1,134 @@
+//! Writes a report: every file whole or not at all, and the same bytes for the same study and tables.
+
+use std::path::{Path, PathBuf};
+
+use engine::StageError;
+use engine::store::write_atomic;
+
+use crate::error::{ReportError, nearest};
+use crate::figures::{FIGURES, Figure};
+use crate::render::{Report, csv, html, latex, markdown};
+use crate::study::Study;
+use crate::tables::{Context, TABLES, Table, subjects};
+use crate::verdict::Verdict;
+
+/// What was written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReportWritten {
+    /// The page to open.
+    pub html: PathBuf,
+    /// Every file, in the order written.
+    pub files: Vec<PathBuf>,
+    /// Names of the tables that were written.
+    pub tables: Vec<&'static str>,
+    /// Names of the figures that were written.
+    pub figures: Vec<&'static str>,
+    /// What was asked for by name but has nothing to show.
+    pub empty: Vec<String>,
+    /// Numbers that agree with a published one.
+    pub agree: usize,
+    /// Numbers that differ from a published one.
+    pub differ: usize,
+    /// Truths that hold.
+    pub hold: usize,
+    /// Truths that fail, as `model on dataset: experiment, subject, metric`. Not empty: the tool is wrong.
+    pub fail: Vec<String>,
+    /// Truths whose number was not measured.
+    pub untested: usize,
+}
+
+/// Writes `report.html`, `report.md`, `tables/<id>.{md,csv,tex}` and `figures/<id>.{svg,png}` into `out`.
+///
+/// Files of an earlier report that this one does not have are left alone.
+pub fn write(study: &Study, out: &Path) -> Result<ReportWritten, ReportError> {
+    check_wanted(&study.wanted)?;
+    let context = Context::read(study)?;
+    let mut written = ReportWritten { html: out.join("report.html"), ..ReportWritten::default() };
+    let mut tables = Vec::new();
+    for entry in TABLES {
+        let asked = study.wanted.iter().any(|w| w == entry.id);
+        if !asked && !study.wanted.is_empty() {
+            continue;
+        }
+        let table = (entry.build)(&context);
+        if asked || table.has_ours() {
+            tables.push(table);
+        }
+    }
+    let mut figures: Vec<Figure> = Vec::new();
+    for entry in FIGURES {
+        let asked = study.wanted.iter().any(|w| entry.asked_by.contains(&w.as_str()));
+        if !asked && !study.wanted.is_empty() {
+            continue;
+        }
+        match (entry.build)(&context)? {
+            Some(figure) => figures.push(figure),
+            None if study.wanted.iter().any(|w| w == entry.id) => written.empty.push(entry.id.to_owned()),
+            None => {}
+        }
+    }
+    count(&tables, &mut written);
+    written.tables = tables.iter().map(|t| t.id).collect();
+    written.figures = figures.iter().map(|f| f.id).collect();
+    let report = Report { study, subjects: subjects::build(&context), tables, figures };
+    put_all(&report, out, &mut written.files)?;
+    Ok(written)
+}
+
+fn check_wanted(wanted: &[String]) -> Result<(), ReportError> {
+    let mut known: Vec<&str> = TABLES.iter().map(|t| t.id).collect();
+    known.extend(FIGURES.iter().flat_map(|f| f.asked_by));
+    match wanted.iter().find(|w| !known.contains(&w.as_str())) {
+        None => Ok(()),
+        Some(name) => Err(ReportError::UnknownReport { name: name.clone(), nearest: nearest(name, known) }),
+    }
+}
+
+fn count(tables: &[Table], written: &mut ReportWritten) {
+    // Table 6 repeats Table 1: a number that stands in both is counted once.
+    let repeated = tables.iter().any(|t| t.id == "table1");
+    for table in tables.iter().filter(|t| !(repeated && t.id == "table6")) {
+        if table.groups.is_empty() && !written.empty.iter().any(|e| e == table.id) {
+            written.empty.push(table.id.to_owned());
+        }
+        for (group, row, _, cell) in table.cells() {
+            for beside in &cell.beside {
+                match beside.verdict {
+                    Verdict::Agree => written.agree += 1,
+                    Verdict::Differ => written.differ += 1,
+                    Verdict::Holds => written.hold += 1,
+                    Verdict::Fails => written.fail.push(format!("{}: {}", group.label, row.label)),
+                    Verdict::NotMeasured if beside.who == "truth" => written.untested += 1,
+                    Verdict::NotMeasured | Verdict::NotComparable(_) => {}
+                }
+            }
+        }
+    }
+}
+
+fn put_all(report: &Report, out: &Path, files: &mut Vec<PathBuf>) -> Result<(), ReportError> {
+    let mut put = |path: PathBuf, bytes: &[u8]| -> Result<(), ReportError> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|e| StageError::disk(folder, &e))?;
+        }
+        write_atomic(&path, bytes)?;
+        files.push(path);
+        Ok(())
+    };
+    for table in std::iter::once(&report.subjects).chain(&report.tables) {
+        let path = |extension: &str| out.join("tables").join(format!("{}.{extension}", table.id));
+        put(path("md"), markdown::table(table).as_bytes())?;
+        put(path("csv"), csv::table(table).as_bytes())?;
+        put(path("tex"), latex::table(table).as_bytes())?;
+    }
+    for figure in &report.figures {
+        let path = |extension: &str| out.join("figures").join(format!("{}.{extension}", figure.id));
+        put(path("svg"), figure.svg.as_bytes())?;
+        if let Some(png) = &figure.png {
+            put(path("png"), png)?;
+        }
+    }
+    put(out.join("report.md"), markdown::report(report).as_bytes())?;
+    // The page is last: who sees it sees everything that it speaks of.
+    put(out.join("report.html"), html::page(report).as_bytes())
+}
