@@ -1,10 +1,18 @@
 //! The scores of a subject, as the tables look them up.
+//!
+//! A control (labels permuted on purpose) is a score like any other but for its note; here its experiment is called
+//! `control_<experiment>`, so that no table can take it for the real thing.
+
+use std::collections::BTreeMap;
 
 use schemas::Name;
 
 use crate::error::ReportError;
 use crate::parts;
 use crate::study::Subject;
+
+/// How the note of a control begins.
+const CONTROL: &str = "control:";
 
 /// One row of the `scores` table.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,8 +68,10 @@ impl Scores {
                 notes.push("the result is not finite".to_owned());
             }
             notes.retain(|n| !n.is_empty());
+            let control = t.note[i].starts_with(CONTROL);
+            let experiment = if control { format!("control_{}", t.experiment[i]).into() } else { t.experiment[i].clone() };
             Score {
-                experiment: t.experiment[i].clone(),
+                experiment,
                 subject: t.subject[i].clone(),
                 site: t.site[i].clone(),
                 metric: t.metric[i].clone(),
@@ -74,7 +84,24 @@ impl Scores {
                 note: notes.join("; "),
             }
         });
-        Ok(Self(rows.collect()))
+        let mut scores = Self(rows.collect());
+        scores.mark_ambiguous();
+        Ok(scores)
+    }
+
+    /// Two protocols under one name would share a cell silently: the first is shown, and says so.
+    fn mark_ambiguous(&mut self) {
+        let mut seen: BTreeMap<[Name; 4], usize> = BTreeMap::new();
+        let key = |s: &Score| [&s.experiment, &s.subject, &s.site, &s.metric].map(Name::clone);
+        for score in &self.0 {
+            *seen.entry(key(score)).or_insert(0) += 1;
+        }
+        for score in &mut self.0 {
+            if let Some(n) = seen.get(&key(score)).filter(|n| **n > 1) {
+                let note = format!("the first of {n} numbers of this name; other protocols are subjects of their own");
+                score.note = if score.note.is_empty() { note } else { format!("{}; {note}", score.note) };
+            }
+        }
     }
 
     /// Every score, in the order written.

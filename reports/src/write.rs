@@ -1,5 +1,6 @@
 //! Writes a report: every file whole or not at all, and the same bytes for the same study and tables.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use engine::StageError;
@@ -85,17 +86,19 @@ fn check_wanted(wanted: &[String]) -> Result<(), ReportError> {
 }
 
 fn count(tables: &[Table], written: &mut ReportWritten) {
-    // Table 6 repeats Table 1: a number that stands in both is counted once.
-    let repeated = tables.iter().any(|t| t.id == "table1");
-    for table in tables.iter().filter(|t| !(repeated && t.id == "table6")) {
+    // One pair of numbers may stand in several tables (Table 6 repeats Table 1); it is counted once.
+    let mut seen = BTreeSet::new();
+    for table in tables {
         if table.groups.is_empty() && !written.empty.iter().any(|e| e == table.id) {
             written.empty.push(table.id.to_owned());
         }
         for (group, row, _, cell) in table.cells() {
             for beside in &cell.beside {
+                let bits = |x: Option<f64>| x.map(f64::to_bits);
+                let pair = (bits(cell.ours.map(|v| v.value)), beside.who, bits(beside.value));
                 match beside.verdict {
-                    Verdict::Agree => written.agree += 1,
-                    Verdict::Differ => written.differ += 1,
+                    Verdict::Agree => written.agree += usize::from(seen.insert(pair)),
+                    Verdict::Differ => written.differ += usize::from(seen.insert(pair)),
                     Verdict::Holds => written.hold += 1,
                     Verdict::Fails => written.fail.push(format!("{}: {}", group.label, row.label)),
                     Verdict::NotMeasured if beside.who == "truth" => written.untested += 1,

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeListArray, Float32Array, Float64Array,
-    Int32Array, StringArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
+    Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int32Array,
+    StringArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
 };
 use arrow::datatypes::{DataType, Field};
 
@@ -35,10 +35,7 @@ fn downcast<'a, A: Array + 'static>(name: &str, array: &'a ArrayRef) -> Result<&
     array
         .as_any()
         .downcast_ref::<A>()
-        .ok_or_else(|| TableError::Column {
-            column: name.to_owned(),
-            found: array.data_type().to_string(),
-        })
+        .ok_or_else(|| TableError::Column { column: name.to_owned(), found: array.data_type().to_string() })
 }
 
 macro_rules! plain_column {
@@ -56,9 +53,7 @@ macro_rules! plain_column {
             fn from_array(name: &str, array: &ArrayRef) -> Result<Self, TableError> {
                 let array = downcast::<$array>(name, array)?;
                 if array.null_count() > 0 {
-                    return Err(TableError::Nulls {
-                        column: name.to_owned(),
-                    });
+                    return Err(TableError::Nulls { column: name.to_owned() });
                 }
                 Ok((0..array.len()).map(|i| array.value(i)).collect())
             }
@@ -79,9 +74,7 @@ macro_rules! plain_column {
             }
             fn from_array(name: &str, array: &ArrayRef) -> Result<Self, TableError> {
                 let array = downcast::<$array>(name, array)?;
-                Ok((0..array.len())
-                    .map(|i| array.is_valid(i).then(|| array.value(i)))
-                    .collect())
+                Ok((0..array.len()).map(|i| array.is_valid(i).then(|| array.value(i))).collect())
             }
             fn append(&mut self, other: &mut Self) {
                 Vec::append(self, other);
@@ -112,9 +105,7 @@ impl Column for Vec<Name> {
     fn from_array(name: &str, array: &ArrayRef) -> Result<Self, TableError> {
         let array = downcast::<StringArray>(name, array)?;
         if array.null_count() > 0 {
-            return Err(TableError::Nulls {
-                column: name.to_owned(),
-            });
+            return Err(TableError::Nulls { column: name.to_owned() });
         }
         // Runs of one name share one allocation.
         let mut names: Vec<Name> = Vec::with_capacity(array.len());
@@ -143,9 +134,7 @@ impl Column for Vec<Option<Name>> {
     }
     fn from_array(name: &str, array: &ArrayRef) -> Result<Self, TableError> {
         let array = downcast::<StringArray>(name, array)?;
-        Ok((0..array.len())
-            .map(|i| array.is_valid(i).then(|| array.value(i).into()))
-            .collect())
+        Ok((0..array.len()).map(|i| array.is_valid(i).then(|| array.value(i).into())).collect())
     }
     fn append(&mut self, other: &mut Self) {
         Vec::append(self, other);
@@ -183,10 +172,7 @@ pub struct Vectors {
 impl Vectors {
     /// An empty column of rows of length `dim`.
     pub fn with_dim(dim: usize) -> Self {
-        Self {
-            dim,
-            values: Vec::new(),
-        }
+        Self { dim, values: Vec::new() }
     }
 
     /// Length of a row, D.
@@ -219,46 +205,28 @@ impl Vectors {
 
 impl Column for Vectors {
     fn rows(&self) -> usize {
-        if self.dim == 0 {
-            0
-        } else {
-            self.values.len() / self.dim
-        }
+        if self.dim == 0 { 0 } else { self.values.len() / self.dim }
     }
     fn field(&self, name: &str) -> Field {
-        Field::new(
-            name,
-            DataType::FixedSizeList(item(), self.dim as i32),
-            false,
-        )
+        Field::new(name, DataType::FixedSizeList(item(), self.dim as i32), false)
     }
     fn to_array(&self) -> ArrayRef {
         let values = Arc::new(Float32Array::from(self.values.clone()));
-        Arc::new(FixedSizeListArray::new(
-            item(),
-            self.dim as i32,
-            values,
-            None,
-        ))
+        Arc::new(FixedSizeListArray::new(item(), self.dim as i32, values, None))
     }
     fn from_array(name: &str, array: &ArrayRef) -> Result<Self, TableError> {
         let list = downcast::<FixedSizeListArray>(name, array)?;
         let dim = list.value_length() as usize;
         // `values()` ignores the slice that `list` may be of a larger array.
         let start = list.offset() * dim;
-        let values = downcast::<Float32Array>(name, list.values())?.values()
-            [start..start + list.len() * dim]
-            .to_vec();
+        let values = downcast::<Float32Array>(name, list.values())?.values()[start..start + list.len() * dim].to_vec();
         Ok(Self { dim, values })
     }
     fn append(&mut self, other: &mut Self) {
         if self.dim == 0 {
             self.dim = other.dim;
         }
-        assert!(
-            self.dim == other.dim || other.values.is_empty(),
-            "rows of one column have one length"
-        );
+        assert!(self.dim == other.dim || other.values.is_empty(), "rows of one column have one length");
         self.values.append(&mut other.values);
     }
 }

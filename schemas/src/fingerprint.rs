@@ -23,8 +23,7 @@ impl Canonical {
     /// When the type cannot be written as JSON (a map with keys that are not strings): a bug in the type.
     pub fn of<M: Meaning>(meaning: &M) -> Self {
         // `serde_json::Value` keeps its objects in a sorted map.
-        let value =
-            serde_json::to_value(meaning).unwrap_or_else(|e| panic!("meaning is not JSON: {e}"));
+        let value = serde_json::to_value(meaning).unwrap_or_else(|e| panic!("meaning is not JSON: {e}"));
         Self(value.to_string())
     }
 
@@ -43,19 +42,11 @@ impl Fingerprint {
     pub fn of(name: &str, version: u32, meaning: &Canonical, inputs: &[Fingerprint]) -> Self {
         let mut h = Sha256::new();
         // Lengths first, so that no two different lists of parts read as the same bytes.
-        for part in [name, &version.to_string(), meaning.as_str()]
-            .into_iter()
-            .chain(inputs.iter().map(Self::as_str))
-        {
+        for part in [name, &version.to_string(), meaning.as_str()].into_iter().chain(inputs.iter().map(Self::as_str)) {
             h.update((part.len() as u64).to_le_bytes());
             h.update(part.as_bytes());
         }
-        Self(
-            h.finalize()[..8]
-                .iter()
-                .map(|b| format!("{b:02x}"))
-                .collect(),
-        )
+        Self(h.finalize()[..8].iter().map(|b| format!("{b:02x}")).collect())
     }
 
     /// Sixteen hexadecimal digits.
@@ -83,10 +74,7 @@ mod tests {
 
     #[test]
     fn canonical_form_sorts_keys() {
-        assert_eq!(
-            Canonical::of(&M { b: 1, a: "x" }).as_str(),
-            r#"{"a":"x","b":1}"#
-        );
+        assert_eq!(Canonical::of(&M { b: 1, a: "x" }).as_str(), r#"{"a":"x","b":1}"#);
     }
 
     #[test]
@@ -98,10 +86,7 @@ mod tests {
         assert_ne!(one, Fingerprint::of("extracts", 1, &m, &[]));
         assert_ne!(one, Fingerprint::of("extract", 2, &m, &[]));
         assert_ne!(one, Fingerprint::of("extract", 1, &n, &[]));
-        assert_ne!(
-            one,
-            Fingerprint::of("extract", 1, &m, std::slice::from_ref(&one))
-        );
+        assert_ne!(one, Fingerprint::of("extract", 1, &m, std::slice::from_ref(&one)));
         assert_eq!(one.as_str().len(), 16);
     }
 }

@@ -96,18 +96,12 @@ impl OutlierPolicy {
     /// Whether the policy's parameters make sense.
     pub fn check(&self) -> Result<(), PolicyError> {
         match *self {
-            Self::Fixed { cutoff } if !(cutoff.is_finite() && cutoff > 0.0) => {
-                Err(PolicyError::Cutoff(cutoff))
-            }
-            Self::TopFraction { frac, .. } if !(frac > 0.0 && frac < 1.0) => {
-                Err(PolicyError::Fraction(frac))
-            }
+            Self::Fixed { cutoff } if !(cutoff.is_finite() && cutoff > 0.0) => Err(PolicyError::Cutoff(cutoff)),
+            Self::TopFraction { frac, .. } if !(frac > 0.0 && frac < 1.0) => Err(PolicyError::Fraction(frac)),
             Self::NthLargest { n: 0 } => Err(PolicyError::Rank),
-            Self::Valley { images: 0 }
-            | Self::TopFraction {
-                over: Scope::All { images: 0 },
-                ..
-            } => Err(PolicyError::NoImages),
+            Self::Valley { images: 0 } | Self::TopFraction { over: Scope::All { images: 0 }, .. } => {
+                Err(PolicyError::NoImages)
+            }
             _ => Ok(()),
         }
     }
@@ -115,16 +109,8 @@ impl OutlierPolicy {
     /// Images whose norms [`Self::calibrate`] must see before [`Self::mark`]; `None` when the policy needs no calibration.
     pub fn calibration_images(&self) -> Option<u32> {
         match *self {
-            Self::Valley { images }
-            | Self::TopFraction {
-                over: Scope::All { images },
-                ..
-            } => Some(images),
-            Self::Fixed { .. }
-            | Self::NthLargest { .. }
-            | Self::TopFraction {
-                over: Scope::Image, ..
-            } => None,
+            Self::Valley { images } | Self::TopFraction { over: Scope::All { images }, .. } => Some(images),
+            Self::Fixed { .. } | Self::NthLargest { .. } | Self::TopFraction { over: Scope::Image, .. } => None,
         }
     }
 
@@ -132,21 +118,11 @@ impl OutlierPolicy {
     pub fn calibrate(&self, norms: &mut [f32]) -> Valley {
         let found = valley(norms);
         match *self {
-            Self::TopFraction {
-                frac,
-                over: Scope::All { .. },
-            } => Valley {
-                cutoff: quantile_sorted(norms, 1.0 - frac),
-                ..found
-            },
-            Self::Fixed { cutoff } => Valley {
-                cutoff: Some(cutoff),
-                ..found
-            },
-            Self::NthLargest { .. } | Self::TopFraction { .. } => Valley {
-                cutoff: None,
-                ..found
-            },
+            Self::TopFraction { frac, over: Scope::All { .. } } => {
+                Valley { cutoff: quantile_sorted(norms, 1.0 - frac), ..found }
+            }
+            Self::Fixed { cutoff } => Valley { cutoff: Some(cutoff), ..found },
+            Self::NthLargest { .. } | Self::TopFraction { .. } => Valley { cutoff: None, ..found },
             Self::Valley { .. } => found,
         }
     }
@@ -156,15 +132,8 @@ impl OutlierPolicy {
     pub fn mark(&self, norms: &[f32], cutoff: Option<f32>) -> Vec<bool> {
         let threshold = match *self {
             Self::Fixed { cutoff } => Some(cutoff),
-            Self::Valley { .. }
-            | Self::TopFraction {
-                over: Scope::All { .. },
-                ..
-            } => cutoff,
-            Self::TopFraction {
-                frac,
-                over: Scope::Image,
-            } => {
+            Self::Valley { .. } | Self::TopFraction { over: Scope::All { .. }, .. } => cutoff,
+            Self::TopFraction { frac, over: Scope::Image } => {
                 let mut sorted = norms.to_vec();
                 sorted.sort_unstable_by(f32::total_cmp);
                 quantile_sorted(&sorted, 1.0 - frac)
@@ -176,10 +145,7 @@ impl OutlierPolicy {
                 sorted.get((n.max(1) - 1) as usize).copied()
             }
         };
-        norms
-            .iter()
-            .map(|&norm| threshold.is_some_and(|t| norm > t))
-            .collect()
+        norms.iter().map(|&norm| threshold.is_some_and(|t| norm > t)).collect()
     }
 }
 
@@ -188,10 +154,7 @@ pub fn quantile_sorted(sorted: &[f32], q: f64) -> Option<f32> {
     let last = sorted.len().checked_sub(1)?;
     let at = q.clamp(0.0, 1.0) * last as f64;
     let low = at.floor() as usize;
-    let (a, b) = (
-        f64::from(sorted[low]),
-        f64::from(sorted[(low + 1).min(last)]),
-    );
+    let (a, b) = (f64::from(sorted[low]), f64::from(sorted[(low + 1).min(last)]));
     Some((a + (b - a) * (at - low as f64)) as f32)
 }
 
@@ -213,16 +176,8 @@ const MIN_SIGMA: f64 = 4.0;
 pub fn valley(norms: &mut [f32]) -> Valley {
     norms.sort_unstable_by(f32::total_cmp);
     let median = quantile_sorted(norms, 0.5).unwrap_or(0.0);
-    let one_mode = Valley {
-        cutoff: None,
-        depth: 0.0,
-        median,
-    };
-    let logs: Vec<f64> = norms
-        .iter()
-        .filter(|n| n.is_finite() && **n > 0.0)
-        .map(|&n| f64::from(n).ln())
-        .collect();
+    let one_mode = Valley { cutoff: None, depth: 0.0, median };
+    let logs: Vec<f64> = norms.iter().filter(|n| n.is_finite() && **n > 0.0).map(|&n| f64::from(n).ln()).collect();
     let (Some(&low), Some(&high)) = (logs.first(), logs.last()) else {
         return one_mode;
     };
@@ -261,11 +216,7 @@ pub fn valley(norms: &mut [f32]) -> Valley {
             }
         }
         if let Some((_, bin, depth)) = best {
-            return Valley {
-                cutoff: Some(centre(bin).exp() as f32),
-                depth: depth as f32,
-                median,
-            };
+            return Valley { cutoff: Some(centre(bin).exp() as f32), depth: depth as f32, median };
         }
     }
     one_mode
@@ -274,9 +225,7 @@ pub fn valley(norms: &mut [f32]) -> Valley {
 /// Gaussian smoothing of counts, `sigma` in bins, cut at 4 σ; empty stretches stay exactly 0.
 fn smooth(counts: &[f64], sigma: f64) -> Vec<f64> {
     let reach = (4.0 * sigma).ceil() as usize;
-    let mut kernel: Vec<f64> = (0..=reach)
-        .map(|i| (-0.5 * (i as f64 / sigma).powi(2)).exp())
-        .collect();
+    let mut kernel: Vec<f64> = (0..=reach).map(|i| (-0.5 * (i as f64 / sigma).powi(2)).exp()).collect();
     let total = kernel[0] + 2.0 * kernel[1..].iter().sum::<f64>();
     kernel.iter_mut().for_each(|k| *k /= total);
     let mut density = vec![0.0; counts.len()];

@@ -45,10 +45,7 @@ impl<T: Table> PartWriter<T> {
     /// Creates the file. `metadata` is stored in the footer beside the table's name and version.
     pub fn create(path: &Path, metadata: &[(String, String)]) -> Result<Self, TableError> {
         // Opened at once, so that a folder that cannot be written is known before an hour of work.
-        File::create(path).map_err(|source| TableError::Io {
-            path: path.to_owned(),
-            source,
-        })?;
+        File::create(path).map_err(|source| TableError::Io { path: path.to_owned(), source })?;
         Ok(Self {
             path: path.to_owned(),
             writer: None,
@@ -78,10 +75,7 @@ impl<T: Table> PartWriter<T> {
             self.writer = Some(self.open(&batch)?);
         }
         if let Some(writer) = &mut self.writer {
-            let failed = |source| TableError::Parquet {
-                path: self.path.clone(),
-                source,
-            };
+            let failed = |source| TableError::Parquet { path: self.path.clone(), source };
             writer.write(&batch).map_err(failed)?;
             writer.flush().map_err(failed)?;
         }
@@ -89,16 +83,9 @@ impl<T: Table> PartWriter<T> {
     }
 
     fn open(&self, batch: &RecordBatch) -> Result<ArrowWriter<File>, TableError> {
-        let file = File::create(&self.path).map_err(|source| TableError::Io {
-            path: self.path.clone(),
-            source,
-        })?;
+        let file = File::create(&self.path).map_err(|source| TableError::Io { path: self.path.clone(), source })?;
         let mut metadata = vec![KeyValue::new("vitals.table".to_owned(), stored_name::<T>())];
-        metadata.extend(
-            self.metadata
-                .iter()
-                .map(|(k, v)| KeyValue::new(k.clone(), v.clone())),
-        );
+        metadata.extend(self.metadata.iter().map(|(k, v)| KeyValue::new(k.clone(), v.clone())));
         let mut properties = WriterProperties::builder()
             .set_created_by("vitals".to_owned())
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
@@ -108,26 +95,18 @@ impl<T: Table> PartWriter<T> {
             .set_max_row_group_row_count(None);
         for field in batch.schema().fields() {
             let path = match field.data_type() {
-                DataType::Float32 | DataType::Float64 => {
-                    ColumnPath::new(vec![field.name().clone()])
+                DataType::Float32 | DataType::Float64 => ColumnPath::new(vec![field.name().clone()]),
+                DataType::FixedSizeList(..) => {
+                    ColumnPath::new(vec![field.name().clone(), "list".to_owned(), "item".to_owned()])
                 }
-                DataType::FixedSizeList(..) => ColumnPath::new(vec![
-                    field.name().clone(),
-                    "list".to_owned(),
-                    "item".to_owned(),
-                ]),
                 _ => continue,
             };
             properties = properties
                 .set_column_dictionary_enabled(path.clone(), false)
                 .set_column_encoding(path, Encoding::BYTE_STREAM_SPLIT);
         }
-        ArrowWriter::try_new(file, batch.schema(), Some(properties.build())).map_err(|source| {
-            TableError::Parquet {
-                path: self.path.clone(),
-                source,
-            }
-        })
+        ArrowWriter::try_new(file, batch.schema(), Some(properties.build()))
+            .map_err(|source| TableError::Parquet { path: self.path.clone(), source })
     }
 
     /// Writes the footer and syncs the file to the disk.
@@ -135,22 +114,13 @@ impl<T: Table> PartWriter<T> {
         if self.pending.rows() > 0 || self.writer.is_none() {
             self.flush()?;
         }
-        let io = |source| TableError::Io {
-            path: self.path.clone(),
-            source,
-        };
+        let io = |source| TableError::Io { path: self.path.clone(), source };
         if let Some(writer) = self.writer.take() {
-            let file = writer.into_inner().map_err(|source| TableError::Parquet {
-                path: self.path.clone(),
-                source,
-            })?;
+            let file = writer.into_inner().map_err(|source| TableError::Parquet { path: self.path.clone(), source })?;
             file.sync_all().map_err(io)?;
         }
         let bytes = std::fs::metadata(&self.path).map_err(io)?.len();
-        Ok(PartWritten {
-            rows: self.rows,
-            bytes,
-        })
+        Ok(PartWritten { rows: self.rows, bytes })
     }
 }
 
@@ -186,14 +156,8 @@ pub fn read_part<T: Table>(path: &Path) -> Result<T, TableError> {
 pub fn read_part_batches<T: Table>(
     path: &Path,
 ) -> Result<impl Iterator<Item = Result<T, TableError>> + use<T>, TableError> {
-    let file = File::open(path).map_err(|source| TableError::Io {
-        path: path.to_owned(),
-        source,
-    })?;
-    let parquet = |source| TableError::Parquet {
-        path: path.to_owned(),
-        source,
-    };
+    let file = File::open(path).map_err(|source| TableError::Io { path: path.to_owned(), source })?;
+    let parquet = |source| TableError::Parquet { path: path.to_owned(), source };
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(parquet)?;
     let found = builder
         .metadata()
@@ -203,11 +167,7 @@ pub fn read_part_batches<T: Table>(
         .and_then(|kv| kv.value.clone())
         .unwrap_or_default();
     if found != stored_name::<T>() {
-        return Err(TableError::Version {
-            path: path.to_owned(),
-            found,
-            wanted: stored_name::<T>(),
-        });
+        return Err(TableError::Version { path: path.to_owned(), found, wanted: stored_name::<T>() });
     }
     let reader = builder.with_batch_size(64 << 10).build().map_err(parquet)?;
     Ok(reader.map(|batch| T::from_batch(&batch?)))
@@ -215,15 +175,9 @@ pub fn read_part_batches<T: Table>(
 
 /// Footer metadata of a part (`vitals.table`, and what its writer added).
 pub fn part_metadata(path: &Path) -> Result<Vec<(String, String)>, TableError> {
-    let file = File::open(path).map_err(|source| TableError::Io {
-        path: path.to_owned(),
-        source,
-    })?;
-    let builder =
-        ParquetRecordBatchReaderBuilder::try_new(file).map_err(|source| TableError::Parquet {
-            path: path.to_owned(),
-            source,
-        })?;
+    let file = File::open(path).map_err(|source| TableError::Io { path: path.to_owned(), source })?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file)
+        .map_err(|source| TableError::Parquet { path: path.to_owned(), source })?;
     let metadata = Arc::clone(builder.metadata());
     Ok(metadata
         .file_metadata()

@@ -54,9 +54,7 @@ pub enum TableError {
         column: String,
     },
     /// The part belongs to another table or version.
-    #[error(
-        "{path} holds table `{found}`, not `{wanted}`; it was written by another version of vitals"
-    )]
+    #[error("{path} holds table `{found}`, not `{wanted}`; it was written by another version of vitals")]
     Version {
         /// Part file.
         path: PathBuf,

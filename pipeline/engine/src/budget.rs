@@ -40,13 +40,7 @@ pub fn cost_of_missing(plan: &Plan, store: &Store) -> Cost {
         if missing == 0.0 {
             continue;
         }
-        cost.store_bytes += missing
-            * step
-                .estimate
-                .tables
-                .values()
-                .map(|t| t.bytes as f64)
-                .sum::<f64>();
+        cost.store_bytes += missing * step.estimate.tables.values().map(|t| t.bytes as f64).sum::<f64>();
         cost.secs += missing * step.estimate.secs;
         cost.memory_bytes = cost.memory_bytes.max(step.estimate.host_bytes as f64);
         cost.device_bytes = cost.device_bytes.max(step.estimate.device_bytes as f64);
@@ -59,31 +53,15 @@ impl Budget {
     pub fn violations(&self, cost: &Cost) -> Vec<String> {
         let gb = 1e9;
         [
-            (
-                "store_gb",
-                "GB on disk",
-                self.store_gb,
-                cost.store_bytes / gb,
-            ),
-            (
-                "memory_gb",
-                "GB of memory",
-                self.memory_gb,
-                cost.memory_bytes / gb,
-            ),
-            (
-                "device_gb",
-                "GB of device memory",
-                self.device_gb,
-                cost.device_bytes / gb,
-            ),
+            ("store_gb", "GB on disk", self.store_gb, cost.store_bytes / gb),
+            ("memory_gb", "GB of memory", self.memory_gb, cost.memory_bytes / gb),
+            ("device_gb", "GB of device memory", self.device_gb, cost.device_bytes / gb),
             ("hours", "hours", self.hours, cost.secs / 3600.0),
         ]
         .into_iter()
         .filter_map(|(key, unit, limit, need)| {
             let limit = limit?;
-            (need > limit)
-                .then(|| format!("needs about {need:.2} {unit}, and budget.{key} is {limit}"))
+            (need > limit).then(|| format!("needs about {need:.2} {unit}, and budget.{key} is {limit}"))
         })
         .collect()
     }
@@ -95,22 +73,10 @@ mod tests {
 
     #[test]
     fn a_limit_is_broken_only_above_it() {
-        let cost = Cost {
-            store_bytes: 2e9,
-            secs: 7200.0,
-            ..Cost::default()
-        };
-        let within = Budget {
-            store_gb: Some(2.0),
-            hours: Some(2.0),
-            ..Budget::default()
-        };
+        let cost = Cost { store_bytes: 2e9, secs: 7200.0, ..Cost::default() };
+        let within = Budget { store_gb: Some(2.0), hours: Some(2.0), ..Budget::default() };
         assert!(within.violations(&cost).is_empty());
-        let over = Budget {
-            store_gb: Some(1.9),
-            hours: Some(1.0),
-            ..Budget::default()
-        };
+        let over = Budget { store_gb: Some(1.9), hours: Some(1.0), ..Budget::default() };
         assert_eq!(over.violations(&cost).len(), 2);
     }
 }

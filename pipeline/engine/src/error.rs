@@ -36,28 +36,13 @@ pub struct StageError {
 
 impl StageError {
     /// An error of a kind; `at` and `fix` may be empty.
-    pub fn new(
-        kind: ErrorKind,
-        what: impl fmt::Display,
-        at: impl fmt::Display,
-        fix: impl fmt::Display,
-    ) -> Self {
-        Self {
-            kind,
-            what: what.to_string(),
-            at: at.to_string(),
-            fix: fix.to_string(),
-        }
+    pub fn new(kind: ErrorKind, what: impl fmt::Display, at: impl fmt::Display, fix: impl fmt::Display) -> Self {
+        Self { kind, what: what.to_string(), at: at.to_string(), fix: fix.to_string() }
     }
 
     /// The user asked to stop.
     pub fn interrupted() -> Self {
-        Self::new(
-            ErrorKind::Interrupted,
-            "interrupted",
-            "",
-            "run the same command again: it goes on where it stopped",
-        )
+        Self::new(ErrorKind::Interrupted, "interrupted", "", "run the same command again: it goes on where it stopped")
     }
 
     /// A system call on a path of the store was refused.

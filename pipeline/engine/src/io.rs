@@ -41,21 +41,8 @@ impl<'a> ShardIo<'a> {
         progress: &'a dyn Progress,
         cancel: &'a AtomicBool,
     ) -> Self {
-        let attempt = format!(
-            "{}-{}",
-            std::process::id(),
-            ATTEMPT.fetch_add(1, Ordering::Relaxed)
-        );
-        Self {
-            store,
-            outputs,
-            inputs,
-            shard,
-            attempt,
-            written: BTreeMap::new(),
-            progress,
-            cancel,
-        }
+        let attempt = format!("{}-{}", std::process::id(), ATTEMPT.fetch_add(1, Ordering::Relaxed));
+        Self { store, outputs, inputs, shard, attempt, written: BTreeMap::new(), progress, cancel }
     }
 
     /// Opens this shard's part of an output table.
@@ -130,31 +117,22 @@ impl<'a> ShardIo<'a> {
     }
 
     fn output(&self, table: &str) -> Result<&TableRef, StageError> {
-        self.outputs
-            .iter()
-            .find(|t| t.table == table)
-            .ok_or_else(|| {
-                StageError::new(
-                    ErrorKind::Bug,
-                    format!("table `{table}` is not an output of this stage"),
-                    "",
-                    "please report this",
-                )
-            })
+        self.outputs.iter().find(|t| t.table == table).ok_or_else(|| {
+            StageError::new(
+                ErrorKind::Bug,
+                format!("table `{table}` is not an output of this stage"),
+                "",
+                "please report this",
+            )
+        })
     }
 
     fn temporary(&self, output: &TableRef) -> PathBuf {
-        self.store
-            .dir(output)
-            .join(format!(".part-{:05}.{}.tmp", self.shard, self.attempt))
+        self.store.dir(output).join(format!(".part-{:05}.{}.tmp", self.shard, self.attempt))
     }
 
     /// Makes the shard's parts visible, then marks them.
-    pub(crate) fn commit(
-        &mut self,
-        shard: &Shard,
-        report: &ShardReport,
-    ) -> Result<u64, StageError> {
+    pub(crate) fn commit(&mut self, shard: &Shard, report: &ShardReport) -> Result<u64, StageError> {
         let mut marks = Vec::new();
         let mut rows = 0;
         for output in &self.outputs {
@@ -185,12 +163,8 @@ impl<'a> ShardIo<'a> {
             marks.push((part, written));
         }
         for (part, written) in marks {
-            let marker = Marker {
-                rows: written.rows,
-                bytes: written.bytes,
-                items: report.items,
-                skipped: report.skipped,
-            };
+            let marker =
+                Marker { rows: written.rows, bytes: written.bytes, items: report.items, skipped: report.skipped };
             let json = serde_json::to_vec(&marker)
                 .map_err(|e| StageError::new(ErrorKind::Bug, e, "", "please report this"))?;
             write_atomic(&part.with_extension("done"), &json)?;
@@ -214,11 +188,7 @@ impl Drop for ShardIo<'_> {
 /// Removes what cut-off attempts at a finished shard left.
 fn sweep(dir: &Path, shard: u32) {
     let prefix = format!(".part-{shard:05}.");
-    for entry in fs::read_dir(dir)
-        .into_iter()
-        .flatten()
-        .filter_map(Result::ok)
-    {
+    for entry in fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok) {
         if entry.file_name().to_string_lossy().starts_with(&prefix) {
             let _ = fs::remove_file(entry.path());
         }

@@ -40,9 +40,7 @@ impl<'a> Line<'a> {
     /// A line about now.
     pub fn now(event: &'a str, stage: &'a str, fingerprint: &'a str) -> Self {
         Self {
-            at_secs: SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |d| d.as_secs()),
+            at_secs: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
             event,
             stage,
             fingerprint,

@@ -21,7 +21,5 @@ pub use io::ShardIo;
 pub use plan::{Plan, Step};
 pub use progress::{Event, Progress, Silent};
 pub use run::{RunOptions, RunSummary, run};
-pub use stage::{
-    Estimate, Partition, Shard, ShardReport, Sizes, Stage, TableRef, TableSpec, outputs_of,
-};
+pub use stage::{Estimate, Partition, Shard, ShardReport, Sizes, Stage, TableRef, TableSpec, outputs_of};
 pub use store::Store;

@@ -34,9 +34,7 @@ pub struct Plan {
 #[derive(Debug, Error)]
 pub enum PlanError {
     /// A stage reads a table that no earlier stage writes.
-    #[error(
-        "stage `{stage}` reads table `{table}` of run {fingerprint}, which no earlier stage of the plan writes"
-    )]
+    #[error("stage `{stage}` reads table `{table}` of run {fingerprint}, which no earlier stage of the plan writes")]
     MissingInput {
         /// Reading stage.
         stage: &'static str,
@@ -74,23 +72,15 @@ impl Plan {
                 rows.insert((fingerprint.clone(), output.table), n);
             }
             let shards = estimate.shards();
-            plan.steps.push(Step {
-                stage,
-                fingerprint,
-                estimate,
-                shards,
-                outputs,
-            });
+            plan.steps.push(Step { stage, fingerprint, estimate, shards, outputs });
         }
         Ok(plan)
     }
 
     /// The step whose id is given: a stage name that only one step has, a fingerprint, or `name-fingerprint`.
     pub fn step(&self, id: &str) -> Option<&Step> {
-        let mut hits = self
-            .steps
-            .iter()
-            .filter(|s| s.id() == id || s.fingerprint.as_str() == id || s.stage.name() == id);
+        let mut hits =
+            self.steps.iter().filter(|s| s.id() == id || s.fingerprint.as_str() == id || s.stage.name() == id);
         let hit = hits.next()?;
         hits.next().is_none().then_some(hit)
     }
@@ -113,9 +103,7 @@ impl Step {
 
     /// Whether all parts of a shard are finished.
     pub fn is_done(&self, store: &Store, shard: u32) -> bool {
-        self.outputs
-            .iter()
-            .all(|t| store.marker(t, shard).is_some())
+        self.outputs.iter().all(|t| store.marker(t, shard).is_some())
     }
 
     /// The shards that are not finished.
@@ -130,23 +118,9 @@ impl Step {
             id: self.id(),
             stage: self.stage.name(),
             title: self.title(),
-            inputs: self
-                .stage
-                .inputs()
-                .iter()
-                .map(|t| store.dir(t).display().to_string())
-                .collect(),
-            outputs: self
-                .outputs
-                .iter()
-                .map(|t| store.dir(t).display().to_string())
-                .collect(),
-            done: self
-                .shards
-                .iter()
-                .map(|s| s.index)
-                .filter(|i| !todo.contains(i))
-                .collect(),
+            inputs: self.stage.inputs().iter().map(|t| store.dir(t).display().to_string()).collect(),
+            outputs: self.outputs.iter().map(|t| store.dir(t).display().to_string()).collect(),
+            done: self.shards.iter().map(|s| s.index).filter(|i| !todo.contains(i)).collect(),
             todo,
             shards: self.shards.clone(),
             estimate: self.estimate.clone(),

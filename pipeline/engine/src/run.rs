@@ -63,9 +63,7 @@ pub fn run(plan: &Plan, store: &Store, options: &RunOptions<'_>) -> Result<RunSu
         for shard in missing {
             match run_shard(step, shard, store, options) {
                 Ok(_) => summary.done += 1,
-                Err(e) if e.kind == ErrorKind::Shard => {
-                    summary.failed.push((step.id(), shard.index, e))
-                }
+                Err(e) if e.kind == ErrorKind::Shard => summary.failed.push((step.id(), shard.index, e)),
                 Err(e) => return Err(e),
             }
             check_skipped(step, store, options.max_skip_frac)?;
@@ -91,14 +89,8 @@ pub fn run_shard(
     }
     let started = Instant::now();
     options.progress.event(&Event::Shard { index: shard.index });
-    let mut io = ShardIo::new(
-        store,
-        step.stage.inputs(),
-        step.outputs.clone(),
-        shard.index,
-        options.progress,
-        options.cancel,
-    );
+    let mut io =
+        ShardIo::new(store, step.stage.inputs(), step.outputs.clone(), shard.index, options.progress, options.cancel);
     let done = step.stage.run(shard, &mut io).and_then(|report| {
         let rows = io.commit(shard, &report)?;
         Ok((report, rows))
@@ -120,11 +112,7 @@ pub fn run_shard(
         }
         Err(mut e) => {
             let at = format!("{} shard {}", step.title(), shard.index);
-            e.at = if e.at.is_empty() {
-                at
-            } else {
-                format!("{at}, {}", e.at)
-            };
+            e.at = if e.at.is_empty() { at } else { format!("{at}, {}", e.at) };
             line.event = "shard_failed";
             line.note = &e.what;
             // On a full disk the ledger cannot be written either; the first error is the one to tell.
@@ -142,27 +130,19 @@ pub fn skipped(step: &Step, store: &Store) -> (u64, u64) {
     step.shards
         .iter()
         .filter_map(|s| store.marker(first, s.index))
-        .fold((0, 0), |(items, skipped), m| {
-            (items + m.items, skipped + m.skipped)
-        })
+        .fold((0, 0), |(items, skipped), m| (items + m.items, skipped + m.skipped))
 }
 
 /// Fails as soon as the allowed share of the whole step is used up, so that a wrong folder does not burn a night.
 fn check_skipped(step: &Step, store: &Store, max_skip_frac: f64) -> Result<(), StageError> {
     let (_, skipped) = skipped(step, store);
-    let total: u64 = step
-        .shards
-        .iter()
-        .map(|s| s.items.end - s.items.start)
-        .sum();
+    let total: u64 = step.shards.iter().map(|s| s.items.end - s.items.start).sum();
     if skipped as f64 <= max_skip_frac * total as f64 {
         return Ok(());
     }
     Err(StageError::new(
         ErrorKind::Missing,
-        format!(
-            "{skipped} of {total} items were skipped, more than max_skip_frac = {max_skip_frac} allows"
-        ),
+        format!("{skipped} of {total} items were skipped, more than max_skip_frac = {max_skip_frac} allows"),
         step.title(),
         "look at `vitals query \"SELECT reason, count(*) FROM skipped GROUP BY reason\"`, mend the data or raise `max_skip_frac`",
     ))

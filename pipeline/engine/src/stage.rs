@@ -76,20 +76,12 @@ pub struct TableSize {
 impl Estimate {
     /// The shards: cut by input order, never by the number of workers.
     pub fn shards(&self) -> Vec<Shard> {
-        let per = if self.items_per_shard == 0 {
-            self.items.max(1)
-        } else {
-            self.items_per_shard
-        };
+        let per = if self.items_per_shard == 0 { self.items.max(1) } else { self.items_per_shard };
         let count = self.items.div_ceil(per).max(1) as u32;
         (0..count)
             .map(|index| {
                 let start = u64::from(index) * per;
-                Shard {
-                    index,
-                    count,
-                    items: start..(start + per).min(self.items),
-                }
+                Shard { index, count, items: start..(start + per).min(self.items) }
             })
             .collect()
     }
@@ -134,11 +126,7 @@ pub fn outputs_of(stage: &dyn Stage) -> Vec<TableRef> {
     stage
         .outputs()
         .into_iter()
-        .map(|s| TableRef {
-            table: s.table,
-            partition: s.partition,
-            fingerprint: fingerprint.clone(),
-        })
+        .map(|s| TableRef { table: s.table, partition: s.partition, fingerprint: fingerprint.clone() })
         .collect()
 }
 
@@ -149,24 +137,10 @@ mod tests {
     #[test]
     fn shards_cover_every_item_once() {
         for (items, per) in [(0, 0), (0, 5), (1, 5), (5, 5), (6, 5), (1000, 64), (7, 0)] {
-            let shards = Estimate {
-                items,
-                items_per_shard: per,
-                ..Estimate::default()
-            }
-            .shards();
+            let shards = Estimate { items, items_per_shard: per, ..Estimate::default() }.shards();
             let seen: Vec<u64> = shards.iter().flat_map(|s| s.items.clone()).collect();
-            assert_eq!(
-                seen,
-                (0..items).collect::<Vec<_>>(),
-                "{items} items by {per}"
-            );
-            assert!(
-                shards
-                    .iter()
-                    .enumerate()
-                    .all(|(i, s)| s.index as usize == i && s.count as usize == shards.len())
-            );
+            assert_eq!(seen, (0..items).collect::<Vec<_>>(), "{items} items by {per}");
+            assert!(shards.iter().enumerate().all(|(i, s)| s.index as usize == i && s.count as usize == shards.len()));
         }
     }
 }

@@ -34,10 +34,7 @@ pub struct Marker {
 impl Marker {
     /// The report of the shard that wrote the part.
     pub fn report(&self) -> ShardReport {
-        ShardReport {
-            items: self.items,
-            skipped: self.skipped,
-        }
+        ShardReport { items: self.items, skipped: self.skipped }
     }
 }
 
@@ -45,9 +42,7 @@ impl Store {
     /// Opens or creates a store.
     pub fn open(root: &Path) -> Result<Self, StageError> {
         fs::create_dir_all(root).map_err(|e| StageError::disk(root, &e))?;
-        Ok(Self {
-            root: root.to_owned(),
-        })
+        Ok(Self { root: root.to_owned() })
     }
 
     /// The folder.
@@ -57,12 +52,7 @@ impl Store {
 
     /// Folder of one run of a table.
     pub fn dir(&self, table: &TableRef) -> PathBuf {
-        let mut dir = self.root.join(table.table);
-        for (key, value) in &table.partition {
-            dir.push(format!("{key}={}", folder_name(value)));
-        }
-        dir.push(format!("run={}", table.fingerprint));
-        dir
+        self.root.join(relative_dir(table))
     }
 
     /// Path of a part, finished or not.
@@ -73,16 +63,13 @@ impl Store {
     /// The marker of a part, if the part is finished and whole.
     pub fn marker(&self, table: &TableRef, shard: u32) -> Option<Marker> {
         let part = self.part(table, shard);
-        let marker: Marker =
-            serde_json::from_slice(&fs::read(part.with_extension("done")).ok()?).ok()?;
+        let marker: Marker = serde_json::from_slice(&fs::read(part.with_extension("done")).ok()?).ok()?;
         (fs::metadata(&part).ok()?.len() == marker.bytes).then_some(marker)
     }
 
     /// The parts `0..shards` of a finished table, or the first that is missing.
     pub fn finished_parts(&self, table: &TableRef, shards: u32) -> Result<Vec<PathBuf>, u32> {
-        (0..shards)
-            .map(|i| self.marker(table, i).map(|_| self.part(table, i)).ok_or(i))
-            .collect()
+        (0..shards).map(|i| self.marker(table, i).map(|_| self.part(table, i)).ok_or(i)).collect()
     }
 
     /// Every finished part of a table, in shard order, however many there are.
@@ -104,6 +91,16 @@ impl Store {
     }
 }
 
+/// Folder of one run of a table, relative to the store.
+pub fn relative_dir(table: &TableRef) -> PathBuf {
+    let mut dir = PathBuf::from(table.table);
+    for (key, value) in &table.partition {
+        dir.push(format!("{key}={}", folder_name(value)));
+    }
+    dir.push(format!("run={}", table.fingerprint));
+    dir
+}
+
 /// Writes a small file so that it is there whole or not at all.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StageError> {
     let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
@@ -122,29 +119,17 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StageError> {
 
 /// Makes renames in a folder survive a power cut.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), StageError> {
-    File::open(dir)
-        .and_then(|d| d.sync_all())
-        .map_err(|e| StageError::disk(dir, &e))
+    File::open(dir).and_then(|d| d.sync_all()).map_err(|e| StageError::disk(dir, &e))
 }
 
 /// A value as a folder name: hive readers split at `=` and `/`, and a name must not climb out of the store.
 fn folder_name(value: &str) -> String {
     let name: String = value
         .chars()
-        .map(|c| {
-            if c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '+' | ' ') {
-                c
-            } else {
-                '_'
-            }
-        })
+        .map(|c| if c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | '+' | ' ') { c } else { '_' })
         .collect();
     let name = name.trim_matches([' ', '.']);
-    if name.is_empty() {
-        "_".to_owned()
-    } else {
-        name.chars().take(100).collect()
-    }
+    if name.is_empty() { "_".to_owned() } else { name.chars().take(100).collect() }
 }
 
 #[cfg(test)]
@@ -155,10 +140,7 @@ mod tests {
     fn no_value_climbs_out_of_the_store() {
         for hostile in ["..", ".", "", "/etc", "a/../b", "a=b", "\0", "../../x"] {
             let name = folder_name(hostile);
-            assert!(
-                !name.is_empty() && !name.contains(['/', '=', '\0']) && name != ".." && name != ".",
-                "{hostile:?}"
-            );
+            assert!(!name.is_empty() && !name.contains(['/', '=', '\0']) && name != ".." && name != ".", "{hostile:?}");
         }
         assert_eq!(folder_name("dinov2_vits14"), "dinov2_vits14");
     }

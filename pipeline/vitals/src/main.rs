@@ -1,42 +1,7 @@
-//! `vitals`: are a vision transformer's feature maps healthy?
-//!
-//! The binary turns a study file into a plan, runs it, and shows what came out. It owns stdout, the terminal, signals
-//! and exit codes; everything that computes lives in the crates below it.
-
-mod cli;
-mod commands;
-mod failure;
-mod interrupt;
-mod progress;
-mod study;
+//! The binary; everything is in the library, so that the acceptance tests can build it too.
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use crate::cli::{Cli, Command};
-use crate::failure::Failure;
-
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match dispatch(cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            failure.print();
-            ExitCode::from(failure.code())
-        }
-    }
-}
-
-fn dispatch(cli: Cli) -> Result<(), Failure> {
-    match cli.command {
-        Command::Run(args) => commands::run::run(&args),
-        Command::Plan(args) => commands::plan::plan(&args),
-        Command::Status(args) => commands::status::status(&args),
-        Command::Report(args) => commands::report::report(&args),
-        Command::Query(args) => commands::query::query(&args),
-        Command::Models(args) => commands::models::models(&args),
-        Command::Datasets(args) => commands::datasets::datasets(&args),
-        Command::Trace(args) => commands::trace::trace(&args),
-    }
+    vitals::main()
 }

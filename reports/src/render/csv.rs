@@ -49,7 +49,7 @@ fn ours(cell: &Cell) -> [String; 9] {
         return [empty(), empty(), empty(), empty(), empty(), empty(), empty(), text, weights];
     };
     let unit = match v.unit {
-        Unit::Percent => "%",
+        Unit::Percent | Unit::Share => "%",
         Unit::Number | Unit::Count => "",
     };
     [

@@ -7,8 +7,14 @@ use crate::tables::Table;
 /// Escapes foreign text: it stands as it is, makes no markup, no HTML, no link and no table column.
 pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in legible(text).chars() {
+    let text = legible(text);
+    let mut chars = text.chars().peekable();
+    let mut before = ' ';
+    while let Some(c) = chars.next() {
+        let after = chars.peek().copied().unwrap_or(' ');
         match c {
+            // Within a word it marks nothing, and names are full of it.
+            '_' if before.is_alphanumeric() && after.is_alphanumeric() => out.push('_'),
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
@@ -17,12 +23,13 @@ pub fn escape(text: &str) -> String {
             '@' => out.push_str("&#64;"),
             ':' if out.ends_with("http") || out.ends_with("https") || out.ends_with("ftp") => out.push_str("&#58;"),
             '.' if out.ends_with("www") || out.ends_with("WWW") => out.push_str("&#46;"),
-            '\\' | '`' | '*' | '_' | '{' | '}' | '[' | ']' | '(' | ')' | '#' | '+' | '!' | '~' | '$' => {
+            '\\' | '`' | '*' | '_' | '[' | ']' | '#' | '~' | '$' => {
                 out.push('\\');
                 out.push(c);
             }
             _ => out.push(c),
         }
+        before = c;
     }
     out
 }
@@ -86,7 +93,7 @@ pub fn table(table: &Table) -> String {
             out.push('\n');
         }
         let notes: Vec<String> =
-            footnotes.0.iter().enumerate().map(|(i, n)| format!("{} {}", superscript(i + 1), escape(n))).collect();
+            footnotes.0.iter().enumerate().map(|(i, n)| format!("{} {}", superscript(i + 1).trim_start(), escape(n))).collect();
         out.push_str(&notes.join("  \n"));
         out.push('\n');
     }
@@ -146,7 +153,8 @@ mod tests {
     #[test]
     fn foreign_text_makes_no_markup() {
         assert_eq!(escape("<img src=x>|a*b_"), "&lt;img src=x&gt;&#124;a\\*b\\_");
-        assert_eq!(escape("[x](http://y) www.z a@b"), "\\[x\\]\\(http&#58;//y\\) www&#46;z a&#64;b");
+        assert_eq!(escape("[x](http://y) www.z a@b"), "\\[x\\](http&#58;//y) www&#46;z a&#64;b");
         assert_eq!(escape("a\nb"), "a b");
+        assert_eq!(escape("block_3 _x_"), "block_3 \\_x\\_");
     }
 }

@@ -29,6 +29,7 @@ pub struct Report<'a> {
 pub fn number(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Percent => format!("{value:.1}"),
+        Unit::Share => significant(value, 3),
         Unit::Count if value.fract() == 0.0 && (0.0..1e15).contains(&value) => grouped(value as u64),
         _ => significant(value, 4),
     }
@@ -38,7 +39,7 @@ fn significant(value: f64, digits: i32) -> String {
     let size = value.abs();
     if value == 0.0 {
         "0".to_owned()
-    } else if !(1e-3..1e6).contains(&size) {
+    } else if !(1e-3..1e6).contains(&size) && size.is_finite() {
         format!("{value:.*e}", (digits - 1).max(0) as usize)
     } else {
         let decimals = (digits - 1 - size.log10().floor() as i32).max(0);
@@ -199,6 +200,8 @@ mod tests {
         assert_eq!(number(95.63, Unit::Percent), "95.6");
         assert_eq!(number(3.0, Unit::Count), "3");
         assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(number(2.371, Unit::Share), "2.37");
+        assert_eq!(number(100.0, Unit::Share), "100");
         assert_eq!(number(f64::NAN, Unit::Number), "NaN");
     }
 

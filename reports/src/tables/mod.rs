@@ -60,8 +60,8 @@ pub struct Measured<'a> {
     pub subject: &'a Subject,
     /// Its scores.
     pub scores: Scores,
-    /// Images that were encoded.
-    pub images: u64,
+    /// Images that were encoded; none where the subject has no table of them.
+    pub images: Option<u64>,
     /// Images that were not, by reason.
     pub skipped: BTreeMap<String, u64>,
     /// What the calibration pass found, one per site.
@@ -101,9 +101,9 @@ impl<'a> Context<'a> {
                 }
                 Ok(parts::Go::On)
             })?;
-            let mut images = 0;
+            let mut images = subject.tables.get("images").map(|_| 0);
             parts::each_batch::<schemas::tables::Images>(subject, |batch| {
-                images += batch.image.len() as u64;
+                images = images.map(|n: u64| n + batch.image.len() as u64);
                 Ok(parts::Go::On)
             })?;
             let found: schemas::tables::Cutoffs = parts::whole(subject)?;
@@ -240,7 +240,7 @@ pub struct Value {
 impl Value {
     /// A score as a cell shows it: fractions in per cent when `unit` asks for it.
     pub fn of(score: &Score, unit: Unit) -> Option<Self> {
-        let scale = if unit == Unit::Percent { 100.0 } else { 1.0 };
+        let scale = if matches!(unit, Unit::Percent | Unit::Share) { 100.0 } else { 1.0 };
         Some(Self {
             value: score.value? * scale,
             std: score.std.filter(|_| score.draws > 1).map(|v| v * scale),
@@ -258,6 +258,8 @@ impl Value {
 pub enum Unit {
     /// Per cent, one decimal.
     Percent,
+    /// Per cent, three significant digits: shares that may be small.
+    Share,
     /// Four significant digits.
     #[default]
     Number,

@@ -9,7 +9,8 @@ use crate::scores::Score;
 use crate::study::Source;
 
 /// Experiments with tables of their own.
-const ELSEWHERE: [&str; 4] = ["token_class", "pooled_class", "position", "pixels"];
+const ELSEWHERE: [&str; 6] =
+    ["token_class", "control_token_class", "pooled_class", "control_pooled_class", "position", "pixels"];
 
 /// Experiments in the order of the table, with their headings; others follow under their own names.
 const EXPERIMENTS: [(&str, &str); 4] = [
@@ -19,30 +20,41 @@ const EXPERIMENTS: [(&str, &str); 4] = [
     ("attention", "Attention of [CLS] in the last block"),
 ];
 
-const METRICS: [(&str, &str); 22] = [
+const METRICS: [(&str, &str); 18] = [
     ("median", "median"),
     ("mean", "mean"),
     ("p95", "95th percentile"),
     ("p99", "99th percentile"),
     ("max", "largest"),
-    ("cutoff", "cut-off"),
-    ("share_frac", "share (%)"),
-    ("outlier_share_frac", "share of outliers (%)"),
+    ("share_frac", "share of patches (%)"),
+    ("share_above_150_frac", "norm above 150 (%)"),
+    ("share_above_100_frac", "norm above 100 (%)"),
+    ("share_above_2x_median_frac", "norm above twice the median (%)"),
     ("valley_depth", "depth of the valley between the modes"),
-    ("bimodality", "bimodality"),
-    ("ratio", "ratio to normal"),
-    ("norm_ratio", "ratio of median norms, outlier to normal"),
-    ("onset_block", "first block with outliers (from 0)"),
-    ("precision_frac", "precision (%)"),
-    ("recall_frac", "recall (%)"),
+    ("norm_ratio", "median norm, ratio to normal patches"),
+    ("onset_block", "first block with a patch above 4 × the median (from 0)"),
+    ("precision_frac", "precision against flat pixels (%)"),
+    ("recall_frac", "recall of flat pixels (%)"),
     ("mass_frac", "attention received (%)"),
-    ("attention_frac", "attention received (%)"),
     ("images_without", "images without"),
-    ("images_without_frac", "images without (%)"),
-    ("auc_frac", "area under the ROC curve (%)"),
-    ("argmax_frac", "images where it is the largest (%)"),
-    ("mean_cosine", "mean cosine"),
+    ("auc_frac", "above normal patches, area under ROC (%)"),
+    ("argmax_frac", "the most attended patch is one (%)"),
 ];
+
+/// Statistics of a distribution, of which a reader needs few here; all are in the `scores` table.
+const DISTRIBUTION: [&str; 8] = ["mean", "p5", "median", "p95", "p99", "max", "min", "std"];
+
+fn shown(experiment: &str, kind: &str, metric: &str) -> bool {
+    if !DISTRIBUTION.contains(&metric) {
+        return true;
+    }
+    match (experiment, kind) {
+        ("norms", "patch") => matches!(metric, "median" | "p95" | "p99" | "max"),
+        ("norms", _) => metric == "median",
+        ("neighbour_cosine", kind) => metric == "median" && kind != "patch",
+        _ => true,
+    }
+}
 
 /// Makes the table.
 pub fn build(context: &Context) -> Table {
@@ -62,8 +74,8 @@ pub fn build(context: &Context) -> Table {
         id: "norms",
         title: "Vital signs".to_owned(),
         caption: "Norms are L2 norms of tokens at the site named in the heading of a column, before the final \
-                  LayerNorm. ± is the standard error. Outliers are told by each column's own policy, so columns \
-                  compare models, not policies."
+                  LayerNorm. ± is the standard error, tokens taken as independent. Outliers are told by each \
+                  column's own policy. More statistics are in the table `scores`."
             .to_owned(),
         protocol: "docs/protocols/norms.md",
         stub: "sign",
@@ -110,42 +122,58 @@ fn calibration(context: &Context) -> Group {
     group("Outlier policy, and the calibration pass where it has one", filled.collect())
 }
 
-/// One row per (kind of token, metric, site) that was scored. A site is named only where it is not the subject's own.
+/// One row per (kind of token, metric, site) that was scored. A site is named only where it tells rows apart.
 fn signs(context: &Context, experiment: &str, label: &str) -> Group {
     let mut keys: Vec<(String, String, String)> = Vec::new();
     for measured in &context.measured {
         for score in measured.scores.iter().filter(|s| &*s.experiment == experiment) {
-            let site = if *score.site == *measured.subject.site { "" } else { &*score.site };
+            let site = site_key(measured, &score.site);
             // The norms of every block are a figure, not thirty rows.
-            let elsewhere = measured.scores.at(experiment, &score.subject, &score.metric, &measured.subject.site);
-            if experiment == "norms" && !site.is_empty() && elsewhere.is_some() {
-                continue;
-            }
+            let own = measured.scores.at(experiment, &score.subject, &score.metric, &measured.subject.site);
+            let elsewhere = experiment == "norms" && !site.is_empty() && own.is_some();
             let key = (score.subject.to_string(), score.metric.to_string(), site.to_owned());
-            if !keys.contains(&key) {
+            if !elsewhere && shown(experiment, &score.subject, &score.metric) && !keys.contains(&key) {
                 keys.push(key);
             }
         }
     }
+    keys.sort_by_key(|(kind, _, _)| match kind.as_str() {
+        "patch" => 0,
+        "normal" => 1,
+        "outlier" => 2,
+        "cls" => 3,
+        _ => 4,
+    });
     let rows = keys.iter().map(|(kind, metric, site)| Row {
         label: sign_label(kind, metric, site),
         cells: context
             .measured
             .iter()
             .map(|m| {
-                let own = if site.is_empty() { &m.subject.site } else { site };
-                sign(context, m, m.scores.at(experiment, kind, metric, own))
+                let same = |s: &&Score| {
+                    &*s.experiment == experiment
+                        && *s.subject == **kind
+                        && *s.metric == **metric
+                        && site_key(m, &s.site) == site
+                };
+                sign(context, m, m.scores.iter().find(same))
             })
             .collect(),
     });
     group(label, rows.collect())
 }
 
+/// A site as it tells rows of the table apart: nothing where it is the subject's own, all blocks, or the last attention,
+/// which has another number in models of another depth.
+fn site_key<'a>(measured: &Measured, site: &'a str) -> &'a str {
+    if site == measured.subject.site || site == "all blocks" || site.starts_with("attention_") { "" } else { site }
+}
+
 fn sign(context: &Context, measured: &Measured, score: Option<&Score>) -> Cell {
     let Some(score) = score else { return Cell::default() };
     let cell = Cell::scored(measured.subject, Some(score), unit(&score.metric));
     let (row, column, why) = match (measured.subject.registers, base(&measured.subject.model), &*score.metric) {
-        (0, "dinov2_vitg14", "share_frac" | "outlier_share_frac") => {
+        (0, "dinov2_vitg14", "share_above_150_frac") => {
             ("DINOv2-g official, small image set", "share_tokens_norm_gt_150_pct", None)
         }
         (0, "dinov2_vitg14", "onset_block") => {
@@ -172,7 +200,7 @@ fn study_onset(context: &Context, measured: &Measured, score: &Score, cell: Cell
 
 fn unit(metric: &str) -> Unit {
     if metric.ends_with("_frac") {
-        Unit::Percent
+        Unit::Share
     } else if ["_block", "_count", "_tokens", "_images"].iter().any(|s| metric.ends_with(s)) || metric == "images_without" {
         Unit::Count
     } else {
@@ -209,7 +237,7 @@ fn images(context: &Context) -> Group {
             value: value as f64,
             std: None,
             stderr: None,
-            n: m.images + m.skipped.values().sum::<u64>(),
+            n: m.images.unwrap_or(0) + m.skipped.values().sum::<u64>(),
             draws: 1,
             images_without: 0,
             unit: Unit::Count,
@@ -218,13 +246,24 @@ fn images(context: &Context) -> Group {
         ..Cell::default()
     };
     let rows = vec![
-        Row { label: "encoded".to_owned(), cells: context.measured.iter().map(|m| count(m, m.images)).collect() },
+        Row {
+            label: "encoded".to_owned(),
+            cells: context
+                .measured
+                .iter()
+                .map(|m| m.images.map_or_else(Cell::default, |n| count(m, n)))
+                .collect(),
+        },
         Row {
             label: "skipped".to_owned(),
             cells: context
                 .measured
                 .iter()
                 .map(|m| {
+                    // Nothing skipped and nothing encoded is no statement.
+                    if m.images.is_none() && m.skipped.is_empty() {
+                        return Cell::default();
+                    }
                     let mut cell = count(m, m.skipped.values().sum());
                     cell.notes = m.skipped.iter().map(|(why, n)| format!("{n} × {why}")).collect();
                     cell
@@ -233,4 +272,34 @@ fn images(context: &Context) -> Group {
         },
     ];
     group("Images", rows)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use crate::published::PaperTables;
+
+    #[test]
+    fn every_published_number_that_is_named_here_exists() {
+        let published = PaperTables::read().unwrap();
+        for (source, row, column) in [
+            (Source::Paper, "DINOv2-g official, small image set", "share_tokens_norm_gt_150_pct"),
+            (Source::Paper, "DINOv2-g official", "layer_where_outliers_separate_approx"),
+            (Source::Study, "DINOv2-L", "artifact_layer_of_23"),
+            (Source::Study, "DeiT-III-S norms", "first_layer_with_high_norm"),
+        ] {
+            assert!(published.get(source, "inline", row, column).is_some(), "{row}, {column}");
+        }
+    }
+
+    #[test]
+    fn labels_name_kind_unit_and_site() {
+        assert_eq!(sign_label("patch", "p95", ""), "patches: 95th percentile");
+        assert_eq!(sign_label("outlier", "some_new_frac", "block_3"), "outliers: some new (%), at block_3");
+        assert_eq!(sign_label("register_2", "median", ""), "register 2: median");
+        assert_eq!(unit("share_frac"), Unit::Share);
+        assert_eq!(unit("onset_block"), Unit::Count);
+        assert_eq!(unit("valley_depth"), Unit::Number);
+    }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::token_class::{accuracy, plain};
+use super::token_class::{accuracy, dataset_name, plain};
 use super::{Cell, Column, Context, Group, Measured, Row, Spread, Table, Unit, meaning};
 use crate::models::{Average, base, paper_dataset, study_column};
 use crate::scores::Score;
@@ -105,10 +105,6 @@ fn cls_sites<'a>(measured: &'a Measured) -> Vec<&'a str> {
         }
     }
     sites
-}
-
-fn dataset_name(dataset: &str) -> String {
-    paper_dataset(dataset).map_or_else(|| dataset.to_owned(), |d| d.name.to_owned())
 }
 
 fn is_cifar10(dataset: &str) -> bool {

@@ -61,19 +61,19 @@ fn cells(m: &Measured) -> Vec<Cell> {
         Cell::text(s.precision.clone()),
         Cell::text(s.outlier_policy.clone()),
         Cell::text(s.site.clone()),
-        Cell {
+        m.images.map_or_else(Cell::default, |images| Cell {
             ours: Some(Value {
-                value: m.images as f64,
+                value: images as f64,
                 std: None,
                 stderr: None,
-                n: m.images + total,
+                n: images + total,
                 draws: 1,
                 images_without: 0,
                 unit: Unit::Count,
             }),
             provenance: Some(s.weights),
             ..Cell::default()
-        },
+        }),
         skipped,
         compared,
     ]

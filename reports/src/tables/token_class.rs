@@ -40,25 +40,41 @@ pub fn groups(context: &Context, kinds: &[(String, Column)], cell: &MakeCell) ->
     for measured in &context.measured {
         let subject = measured.subject;
         for site in sites(measured) {
+            let control = control_row(measured, &site, kinds);
             let mut key = vec![subject.model.clone(), site.to_string()];
             key.extend(meaning(subject).map(str::to_owned));
             let row = row(measured, &site, kinds, cell);
             match groups.iter_mut().find(|(k, _)| *k == key) {
-                Some((_, group)) => group.rows.push(row),
-                None => groups.push((key, group(subject, &site, row))),
+                Some((_, group)) => group.rows.extend(std::iter::once(row).chain(control)),
+                None => groups.push((key, group(subject, &site, std::iter::once(row).chain(control).collect()))),
             }
         }
     }
     groups.into_iter().map(|(_, group)| group).collect()
 }
 
-fn group(subject: &Subject, site: &str, row: Row) -> Group {
+/// The control: the same probes trained on permuted labels, which must fall to chance.
+fn control_row(measured: &Measured, site: &str, kinds: &[(String, Column)]) -> Option<Row> {
+    let cells: Vec<Cell> = kinds
+        .iter()
+        .map(|(kind, _)| plain(measured, measured.scores.at("control_token_class", kind, "accuracy_frac", site)))
+        .collect();
+    let label = format!("{}, labels permuted", dataset_name(&measured.subject.dataset));
+    cells.iter().any(|c| *c != Cell::default()).then_some(Row { label, cells })
+}
+
+/// The name of a dataset as the papers print it, or as it is.
+pub fn dataset_name(dataset: &str) -> String {
+    paper_dataset(dataset).map_or_else(|| dataset.to_owned(), |d| d.name.to_owned())
+}
+
+fn group(subject: &Subject, site: &str, rows: Vec<Row>) -> Group {
     Group {
         label: subject.model.clone(),
         about: about(subject, Some(site)),
         provenance: Some(subject.weights),
         measured: true,
-        rows: vec![row],
+        rows,
     }
 }
 
@@ -78,14 +94,13 @@ fn row(measured: &Measured, site: &str, kinds: &[(String, Column)], cell: &MakeC
         }
         cell
     });
-    let label = dataset.map_or_else(|| measured.subject.dataset.clone(), |d| d.name.to_owned());
-    Row { label, cells: cells.collect() }
+    Row { label: dataset_name(&measured.subject.dataset), cells: cells.collect() }
 }
 
 /// Accuracy of a linear probe on one kind of token, averaged as the published number is where that was measured.
 pub fn accuracy<'a>(measured: &'a Measured, kind: &str, site: &str, average: Average) -> Option<&'a Score> {
     let metrics: &[&str] = match average {
-        Average::Classes => &["accuracy_macro_frac", "accuracy_frac"],
+        Average::Classes => &["macro_accuracy_frac", "accuracy_frac"],
         Average::Images | Average::Unknown => &["accuracy_frac"],
     };
     let find = |experiment, metric| measured.scores.at(experiment, kind, metric, site);
@@ -134,9 +149,9 @@ fn sites(measured: &Measured) -> Vec<Name> {
 
 fn is_accuracy(score: &Score) -> bool {
     matches!(&*score.experiment, "token_class" | "pooled_class")
-        && matches!(&*score.metric, "accuracy_frac" | "accuracy_macro_frac")
+        && matches!(&*score.metric, "accuracy_frac" | "macro_accuracy_frac")
 }
 
 fn is_macro(score: &Score) -> bool {
-    &*score.metric == "accuracy_macro_frac"
+    &*score.metric == "macro_accuracy_frac"
 }

@@ -8,25 +8,17 @@ use crate::column::Vectors;
 use crate::tables::{Skipped, TokenStats, TokenVectors};
 
 fn vectors(n: usize, dim: usize) -> TokenVectors {
-    let mut t = TokenVectors {
-        vector: Vectors::with_dim(dim),
-        ..TokenVectors::default()
-    };
+    let mut t = TokenVectors { vector: Vectors::with_dim(dim), ..TokenVectors::default() };
     for i in 0..n {
         t.image.push(i as u32);
         t.site.push("block_11".into());
-        t.kind
-            .push(if i % 2 == 0 { "normal" } else { "outlier" }.into());
+        t.kind.push(if i % 2 == 0 { "normal" } else { "outlier" }.into());
         t.index.push(i as u16);
         t.row.push((i % 3 > 0).then_some(7));
         t.col.push((i % 3 > 0).then_some(8));
         t.draw.push(0);
         t.norm.push(i as f32 * 0.5);
-        t.vector.push(
-            &(0..dim)
-                .map(|j| (i * dim + j) as f32 - 3.25)
-                .collect::<Vec<_>>(),
-        );
+        t.vector.push(&(0..dim).map(|j| (i * dim + j) as f32 - 3.25).collect::<Vec<_>>());
     }
     t
 }
@@ -80,9 +72,7 @@ fn equal_rows_give_equal_bytes() {
         let batch = vectors(600, 5).to_batch().unwrap();
         for i in 0..pieces {
             let n = 600 / pieces;
-            writer
-                .write(&mut TokenVectors::from_batch(&batch.slice(i * n, n)).unwrap())
-                .unwrap();
+            writer.write(&mut TokenVectors::from_batch(&batch.slice(i * n, n)).unwrap()).unwrap();
         }
         writer.finish().unwrap();
         std::fs::read(path).unwrap()
@@ -95,13 +85,7 @@ fn equal_rows_give_equal_bytes() {
 fn an_empty_part_is_a_table_and_another_table_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("p.parquet");
-    PartWriter::<Skipped>::create(&path, &[])
-        .unwrap()
-        .finish()
-        .unwrap();
+    PartWriter::<Skipped>::create(&path, &[]).unwrap().finish().unwrap();
     assert_eq!(read_part::<Skipped>(&path).unwrap().rows(), 0);
-    assert!(matches!(
-        read_part::<TokenStats>(&path),
-        Err(TableError::Version { .. })
-    ));
+    assert!(matches!(read_part::<TokenStats>(&path), Err(TableError::Version { .. })));
 }

@@ -180,7 +180,12 @@ impl Stream<'_> {
 }
 
 fn device_error(e: &VitError) -> StageError {
-    StageError::new(ErrorKind::Shard, e, "", "lower the batch or the resolution, or choose another `--device`, and run again")
+    StageError::new(
+        ErrorKind::Shard,
+        e,
+        "",
+        "lower the batch or the resolution, or choose another `--device`, and run again",
+    )
 }
 
 /// Sends, but gives up when the run stops.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use datasets::Source;
 use engine::stage::TableSize;
-use engine::{ErrorKind, Estimate, Partition, Shard, ShardIo, ShardReport, Sizes, Stage, StageError, TableRef, TableSpec};
+use engine::{
+    ErrorKind, Estimate, Partition, Shard, ShardIo, ShardReport, Sizes, Stage, StageError, TableRef, TableSpec,
+};
 use schemas::Canonical;
 use schemas::tables::{
     Cutoffs, Images, NormHistograms, Pictures, Pooled, Skipped, TokenPixels, TokenStats, TokenVectors,
@@ -36,16 +38,8 @@ pub struct Extract {
 }
 
 /// Tables that every extraction writes.
-pub const TABLES: &[&str] = &[
-    "images",
-    "token_stats",
-    "norm_histograms",
-    "token_vectors",
-    "token_pixels",
-    "pooled",
-    "pictures",
-    "skipped",
-];
+pub const TABLES: &[&str] =
+    &["images", "token_stats", "norm_histograms", "token_vectors", "token_pixels", "pooled", "pictures", "skipped"];
 
 impl Extract {
     fn cutoff(&self, io: &ShardIo<'_>) -> Result<Option<f32>, StageError> {

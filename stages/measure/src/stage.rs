@@ -168,11 +168,9 @@ fn shares(rows: &mut Rows, site: &str, norms: &mut Distribution) {
     let note = norms.note();
     let values = norms.values();
     let n = values.len() as u64;
-    for (metric, cutoff) in [
-        ("share_above_150_frac", 150.0),
-        ("share_above_100_frac", 100.0),
-        ("share_above_2x_median_frac", 2.0 * median),
-    ] {
+    for (metric, cutoff) in
+        [("share_above_150_frac", 150.0), ("share_above_100_frac", 100.0), ("share_above_2x_median_frac", 2.0 * median)]
+    {
         let above = values.len() - values.partition_point(|&x| f64::from(x) <= cutoff);
         rows.share("norms", "patch", site, metric, above as u64, n);
         rows.note(&note);

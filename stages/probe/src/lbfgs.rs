@@ -10,9 +10,9 @@
 //! always closes. It costs no matrix product (see [`Softmax::along`]).
 //!
 //! **Stop.** F is λ-strongly convex in W, so `F − F* ≤ ‖∇F‖²/(2λ)`: a certificate, not a guess (the free intercept
-//! enters with its own, larger, curvature). A fit is converged when that bound is at most `gap_frac` × F and the
-//! gradient has fallen to 1e-5 of its size at W = 0; the second matters at strong penalties, where W = 0 is already
-//! within any bound and says nothing about classes.
+//! enters with its own, larger, curvature). A fit is converged when that bound is at most `gap_frac` × F and at most
+//! 1e-4 of the decrease since W = 0; the second matters at strong penalties, where W = 0 is already within any bound
+//! and says nothing about classes.
 //!
 //! Source: Nocedal & Wright, Algorithm 7.4; the bound: Boyd & Vandenberghe §9.1.2.
 
@@ -30,8 +30,8 @@ const FIRST_METRIC: u32 = 8;
 const GRAM_ROWS: usize = 4096;
 /// Steps remembered, M.
 const MEMORY: usize = 12;
-/// Fall of the gradient, relative to W = 0, that a converged fit shows.
-const GRADIENT_FALL: f64 = 1e-5;
+/// Share of the decrease since W = 0 that a converged fit may have left to go.
+const LEFT_TO_GO: f64 = 1e-4;
 /// Logits drift by rounding as steps are added to them; they are computed afresh this often.
 const REFRESH: u32 = 25;
 
@@ -54,17 +54,28 @@ pub(crate) struct Minimum {
     pub converged: bool,
 }
 
-/// Whether a point with this gradient is the minimum to tolerance. `start_norm` is the gradient's size at W = 0.
-pub(crate) fn is_minimum(problem: &Softmax<'_>, objective: f64, gradient_norm: f64, start_norm: f64, gap_frac: f64) -> bool {
-    let gap = gradient_norm * gradient_norm / (2.0 * problem.lambda);
-    // A perfect fit without penalty has F = 0: the bound then compares with rounding.
-    gap <= gap_frac * objective.max(1e-300) && gradient_norm <= GRADIENT_FALL * start_norm.max(1e-300)
+/// Whether a point with this gradient is the minimum to tolerance. `start` is F at W = 0.
+pub(crate) fn is_minimum(
+    problem: &Softmax<'_>,
+    objective: f64,
+    gradient_norm: f64,
+    start: f64,
+    gap_frac: f64,
+) -> bool {
+    gradient_norm <= tolerance(problem, objective, start, gap_frac)
 }
 
-/// ‖∇F‖ at W = 0 with the intercept at the class frequencies.
-pub(crate) fn start_norm(problem: &Softmax<'_>) -> f64 {
+/// The gradient at which a point of this objective counts as the minimum.
+pub(crate) fn tolerance(problem: &Softmax<'_>, objective: f64, start: f64, gap_frac: f64) -> f64 {
+    // Features without any information decrease nothing: F cannot be resolved below its rounding.
+    let gap = (gap_frac * objective).min(LEFT_TO_GO * (start - objective).max(0.0) + 1e-13 * start);
+    (2.0 * problem.lambda * gap).sqrt()
+}
+
+/// F at W = 0 with the intercept at the class frequencies.
+pub(crate) fn start(problem: &Softmax<'_>) -> f64 {
     let w = prior(problem);
-    norm(&problem.evaluate(&w, &problem.logits(&w)).gradient)
+    problem.evaluate(&w, &problem.logits(&w)).objective
 }
 
 /// W = 0 and b = ln of the class frequencies: the best weights without features.
@@ -84,7 +95,7 @@ pub(crate) fn prior(problem: &Softmax<'_>) -> Weights {
 pub(crate) fn minimise(
     problem: &Softmax<'_>,
     mut weights: Weights,
-    start_norm: f64,
+    start: f64,
     stop: Stop,
 ) -> Minimum {
     let mut z = problem.logits(&weights);
@@ -95,7 +106,7 @@ pub(crate) fn minimise(
     let mut iterations = 0;
     let mut drifted = false;
     let converged = loop {
-        let done = is_minimum(problem, at.objective, norm(&at.gradient), start_norm, stop.gap_frac);
+        let done = is_minimum(problem, at.objective, norm(&at.gradient), start, stop.gap_frac);
         if done && !drifted {
             break true;
         }

@@ -1,1 +1,32 @@
-//! placeholder
+//! Probes: what a linear model can read from frozen vectors.
+//!
+//! Vectors and labels in, `scores` out. [`logistic`] is the classifier of the papers' tables, [`classify`] their
+//! protocol, [`token_class`], [`position`] and [`pixels`] the experiments, [`ProbeStage`] the door to the engine. This
+//! crate owns linfa. Every experiment is one stage instance per model and dataset, so each resumes on its own.
+
+mod cholesky;
+pub mod classify;
+pub mod error;
+mod lbfgs;
+pub mod least_squares;
+mod linfa_fit;
+pub mod logistic;
+pub mod numpy_random;
+pub mod pixels;
+pub mod position;
+mod products;
+mod samples;
+mod score;
+mod softmax;
+pub mod split;
+mod stage;
+pub mod token_class;
+
+pub use classify::{Average, Protocol, Regularisation};
+pub use error::ProbeError;
+pub use logistic::{Design, Fit, LogisticParams, Model, Solver, Standardise};
+pub use pixels::Pixels;
+pub use position::{Position, PositionModel};
+pub use split::Split;
+pub use stage::{Experiment, ProbeStage};
+pub use token_class::VectorClass;

@@ -10,7 +10,7 @@ use linfa::{DatasetBase, ParamGuard as _};
 use linfa_logistic::MultiLogisticRegression;
 use ndarray::{Array1, Axis};
 
-use crate::lbfgs::{Minimum, Stop, is_minimum, norm};
+use crate::lbfgs::{Minimum, Stop, is_minimum, norm, tolerance};
 use crate::softmax::{Softmax, Weights};
 
 /// Minimises from `weights` in at most `attempts` runs, each from the last point with the memory of past steps
@@ -18,14 +18,14 @@ use crate::softmax::{Softmax, Weights};
 pub(crate) fn minimise(
     problem: &Softmax<'_>,
     weights: Weights,
-    start_norm: f64,
+    start: f64,
     stop: Stop,
     attempts: u32,
 ) -> Minimum {
     let judge = |weights: Weights| {
         let at = problem.evaluate(&weights, &problem.logits(&weights));
         let gradient_norm = norm(&at.gradient);
-        let converged = is_minimum(problem, at.objective, gradient_norm, start_norm, stop.gap_frac);
+        let converged = is_minimum(problem, at.objective, gradient_norm, start, stop.gap_frac);
         Minimum { objective: at.objective, gradient_norm, weights, iterations: 0, converged }
     };
     let targets = Array1::from_iter(problem.y.iter().copied());
@@ -35,8 +35,8 @@ pub(crate) fn minimise(
         if best.converged {
             break;
         }
-        // Half of what the bound asks for at the present objective, which can only fall.
-        let tolerance = (2.0 * problem.lambda * stop.gap_frac * best.objective).sqrt().min(1e-5 * start_norm) / 2.0;
+        // Half of what the present objective asks for, since the objective can only fall.
+        let tolerance = tolerance(problem, best.objective, start, stop.gap_frac) / 2.0;
         let Ok(params) = MultiLogisticRegression::default()
             .alpha(problem.lambda)
             .with_intercept(true)

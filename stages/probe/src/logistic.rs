@@ -231,12 +231,12 @@ impl ValidLogistic {
         let (x, mean, scale) = self.prepare(design.x());
         let mut problem = Softmax { x: x.view(), y: &y, classes: classes.len(), lambda: 1.0 };
         let mut weights = lbfgs::prior(&problem);
-        let start_norm = lbfgs::start_norm(&problem);
+        let start = lbfgs::start(&problem);
         let mut linfa_failed = false;
         let mut fits = Vec::with_capacity(grid.len());
         for c in grid {
             problem.lambda = 1.0 / c;
-            let (end, by) = self.minimise(&problem, weights, start_norm, &mut linfa_failed);
+            let (end, by) = self.minimise(&problem, weights, start, &mut linfa_failed);
             // Back to raw features: z = ((x − mean)/scale)·W + b.
             let (w, b) = end.weights.view().split_at(Axis(0), x.ncols());
             let raw = &w / &scale.view().insert_axis(Axis(1));
@@ -260,18 +260,18 @@ impl ValidLogistic {
         &self,
         problem: &Softmax<'_>,
         weights: Weights,
-        start_norm: f64,
+        start: f64,
         linfa_failed: &mut bool,
     ) -> (Minimum, Solver) {
         let stop = Stop { gap_frac: self.0.gap_frac, max_iterations: self.0.max_iterations };
         let small = problem.x.len() * problem.classes <= LINFA_MAX;
         let weights = match self.0.solver {
             Solver::Linfa => {
-                return (linfa_fit::minimise(problem, weights, start_norm, stop, 3), Solver::Linfa);
+                return (linfa_fit::minimise(problem, weights, start, stop, 3), Solver::Linfa);
             }
             Solver::Auto if small && !*linfa_failed => {
                 let stop = Stop { max_iterations: LINFA_ITERATIONS, ..stop };
-                let end = linfa_fit::minimise(problem, weights, start_norm, stop, 1);
+                let end = linfa_fit::minimise(problem, weights, start, stop, 1);
                 if end.converged {
                     return (end, Solver::Linfa);
                 }
@@ -280,7 +280,7 @@ impl ValidLogistic {
             }
             Solver::Auto | Solver::Lbfgs => weights,
         };
-        (lbfgs::minimise(problem, weights, start_norm, stop), Solver::Lbfgs)
+        (lbfgs::minimise(problem, weights, start, stop), Solver::Lbfgs)
     }
 
     /// Centred and scaled features, their means and their scales.

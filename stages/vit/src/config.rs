@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// One pre-norm ViT. Every family of the zoo is a value of this type (PROTOCOLS §1).
+/// One pre-norm `ViT`. Every family of the zoo is a value of this type (PROTOCOLS §1).
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct VitConfig {
     /// Number of blocks.
@@ -15,11 +15,11 @@ pub struct VitConfig {
     pub patch_px: usize,
     /// Feed-forward network.
     pub mlp: Mlp,
-    /// Epsilon of every LayerNorm.
+    /// Epsilon of every `LayerNorm`.
     pub ln_eps: f64,
     /// Blocks multiply their two residual branches by learned vectors.
     pub layer_scale: bool,
-    /// A LayerNorm between the position embedding and the first block (CLIP).
+    /// A `LayerNorm` between the position embedding and the first block (CLIP).
     pub ln_pre: bool,
     /// The patch projection has a bias (all but CLIP).
     pub patch_bias: bool,
@@ -44,7 +44,7 @@ pub struct Mlp {
 pub enum Activation {
     /// Exact GELU, x·Φ(x).
     Gelu,
-    /// x·σ(1.702·x) (OpenAI CLIP).
+    /// x·σ(1.702·x) (`OpenAI` CLIP).
     QuickGelu,
     /// SiLU(first half) × second half of a projection of width 2·hidden.
     SwiGlu,
@@ -69,7 +69,7 @@ pub enum Interpolation {
     Offset,
     /// `DeiT` and MAE loaders, HF `dinov2`: bicubic a=−0.75, step M/n.
     Bicubic,
-    /// `DINOv2` with registers, timm, OpenCLIP: antialiased bicubic a=−0.5, step M/n.
+    /// `DINOv2` with registers, timm, `OpenCLIP`: antialiased bicubic a=−0.5, step M/n.
     Antialias,
 }
 

@@ -192,7 +192,12 @@ pub(crate) fn check_call(config: &VitConfig, images: &[&Pixels], want: &Request)
             )));
         }
         if Some(image.data.len()) != image.height.checked_mul(image.width).and_then(|n| n.checked_mul(3)) {
-            return Err(VitError::Pixels(format!("{} values for {}x{} px", image.data.len(), image.height, image.width)));
+            return Err(VitError::Pixels(format!(
+                "{} values for {}x{} px",
+                image.data.len(),
+                image.height,
+                image.width
+            )));
         }
     }
     layout(config, first.height, first.width).map(Some)

@@ -1,13 +1,13 @@
-//! The model's final LayerNorm, on the host, for tokens of earlier blocks.
+//! The model's final `LayerNorm`, on the host, for tokens of earlier blocks.
 //!
-//! `LN(x) = (x − mean)/√(var + eps)·w + b`. DINOv2's linear evaluation reads CLS of the last n blocks, each through the
+//! `LN(x) = (x − mean)/√(var + eps)·w + b`. `DINOv2`'s linear evaluation reads CLS of the last n blocks, each through the
 //! *final* norm (`get_intermediate_layers(norm=True)`); a tap needs that of a few tokens, not of a whole site.
 
 use crate::config::VitConfig;
 use crate::error::VitError;
 use crate::weights::Params;
 
-/// Weights of the final LayerNorm.
+/// Weights of the final `LayerNorm`.
 #[derive(Debug, Clone)]
 pub struct FinalNorm {
     weight: Vec<f32>,

@@ -9,7 +9,7 @@
 //!   truncated at the border and renormalised.
 //!
 //! Weights are computed in f64 and applied in f32, rows first: the result must not depend on the executor.
-//! Source: PROTOCOLS §3; ATen `UpSampleBicubic2d`, `UpSampleKernel` (antialiased).
+//! Source: PROTOCOLS §3; `UpSampleBicubic2d` and `UpSampleKernel` (antialiased) of `ATen`.
 
 use crate::config::Interpolation;
 

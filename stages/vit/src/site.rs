@@ -1,6 +1,6 @@
 //! Where in the network a value is read. A site is a name in configs, tables and captions; nobody counts hook indices.
 //!
-//! Norms are read at [`Site::Block`] outputs, before the final LayerNorm (`x_prenorm` of DINOv2): the final norm
+//! Norms are read at [`Site::Block`] outputs, before the final `LayerNorm` (`x_prenorm` of `DINOv2`): the final norm
 //! rescales every token to a common length and hides the outliers (PROTOCOLS §4.1).
 
 use std::fmt;
@@ -17,7 +17,7 @@ pub enum Site {
     WithPosition,
     /// Residual stream after block `i`. `[N, D]`
     Block(u16),
-    /// After the final LayerNorm. `[N, D]`
+    /// After the final `LayerNorm`. `[N, D]`
     Final,
     /// Queries of block `i`, before the 1/√d scale. `[N, D]`, heads are contiguous chunks
     Query(u16),

@@ -113,7 +113,7 @@ pub trait Encoder: Send + Sync {
     /// Encodes images of one size.
     fn encode(&self, images: &[&Pixels], want: &Request) -> Result<Vec<Trace>, VitError>;
 
-    /// The final LayerNorm, for tokens of other sites than `final`.
+    /// The final `LayerNorm`, for tokens of other sites than `final`.
     fn final_norm(&self) -> &crate::FinalNorm;
 
     /// How many images a call should hold for speed.

@@ -14,8 +14,11 @@ use crate::study::dataset::failure;
 pub fn datasets(args: &DatasetsArgs) -> Result<(), Failure> {
     match &args.command {
         DatasetsCommand::Ls => {
-            let mut rows: Vec<Vec<String>> = vec![["dataset", "what", "expected at `root`"].map(str::to_owned).to_vec()];
-            rows.extend(catalog::CATALOG.iter().map(|d| vec![d.name.to_owned(), d.about.to_owned(), d.layout.to_owned()]));
+            let mut rows: Vec<Vec<String>> =
+                vec![["dataset", "what", "expected at `root`"].map(str::to_owned).to_vec()];
+            rows.extend(
+                catalog::CATALOG.iter().map(|d| vec![d.name.to_owned(), d.about.to_owned(), d.layout.to_owned()]),
+            );
             say(&columns(&rows));
             Ok(())
         }
@@ -44,7 +47,11 @@ fn check(name: &str, root: &Path, split: &str, decode: usize) -> Result<(), Fail
         }
     }
     let bad: u64 = reasons.values().sum();
-    let mut text = format!("{n} images, {labelled} with labels, {} classes; {} of {tried} tried can be read\n", manifest.classes.len(), tried as u64 - bad);
+    let mut text = format!(
+        "{n} images, {labelled} with labels, {} classes; {} of {tried} tried can be read\n",
+        manifest.classes.len(),
+        tried as u64 - bad
+    );
     for (reason, count) in reasons {
         text += &format!("  {count} × {reason}\n");
     }

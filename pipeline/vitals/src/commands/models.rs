@@ -20,7 +20,9 @@ pub fn models(args: &ModelsArgs) -> Result<(), Failure> {
 
 fn list() -> String {
     let mut rows: Vec<Vec<String>> = vec![
-        ["model", "blocks", "width", "heads", "patch", "registers", "input", "parameters", "public weights"].map(str::to_owned).to_vec(),
+        ["model", "blocks", "width", "heads", "patch", "registers", "input", "parameters", "public weights"]
+            .map(str::to_owned)
+            .to_vec(),
     ];
     for spec in vit::zoo::all() {
         let c = &spec.config;

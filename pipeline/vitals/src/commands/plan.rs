@@ -44,7 +44,11 @@ fn in_words(built: &Built) -> String {
 }
 
 fn total(cost: &Cost) -> String {
-    let device = if cost.device_bytes > 0.0 { format!(", {} of device memory", bytes(cost.device_bytes)) } else { String::new() };
+    let device = if cost.device_bytes > 0.0 {
+        format!(", {} of device memory", bytes(cost.device_bytes))
+    } else {
+        String::new()
+    };
     format!(
         "Missing: about {} on disk, {} of memory{device}, {}. Estimates are right within a factor of two.\n",
         bytes(cost.store_bytes),

@@ -18,7 +18,12 @@ pub fn query(args: &QueryArgs) -> Result<(), Failure> {
         Format::Csv => QueryFormat::Csv,
         Format::Json => QueryFormat::Json,
         Format::Parquet if stdout().is_terminal() => {
-            return Err(Failure::new(Code::Usage, "Parquet is no text", "--format parquet", "send it to a file: … > rows.parquet"));
+            return Err(Failure::new(
+                Code::Usage,
+                "Parquet is no text",
+                "--format parquet",
+                "send it to a file: … > rows.parquet",
+            ));
         }
         Format::Parquet => QueryFormat::Parquet,
     };
@@ -28,5 +33,10 @@ pub fn query(args: &QueryArgs) -> Result<(), Failure> {
 }
 
 fn sql_failure(e: &ReportError, sql: &str) -> Failure {
-    Failure::new(Code::Usage, e, format!("query {sql:?}"), "`vitals query \"SHOW TABLES\"` lists the tables; docs/formats.md their columns")
+    Failure::new(
+        Code::Usage,
+        e,
+        format!("query {sql:?}"),
+        "`vitals query \"SHOW TABLES\"` lists the tables; docs/formats.md their columns",
+    )
 }

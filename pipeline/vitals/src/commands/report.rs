@@ -27,7 +27,17 @@ pub fn report(args: &StudyArgs) -> Result<(), Failure> {
 
 /// Writes the report of a plan, finished or not.
 pub fn write(built: &Built) -> Result<Written, Failure> {
-    let written = reports::write(&built.report, &built.report_dir)
-        .map_err(|e| Failure::new(Code::Shards, e, built.report_dir.display(), "make the folder writable or choose another `report`"))?;
-    Ok(Written { html: written.html, text: written.summary, broken: written.broken })
+    let written = reports::write(&built.report, &built.report_dir).map_err(|e| {
+        Failure::new(Code::Shards, e, built.report_dir.display(), "make the folder writable or choose another `report`")
+    })?;
+    let mut text = String::new();
+    for id in &written.tables {
+        let path = built.report_dir.join("tables").join(format!("{id}.md"));
+        text += &std::fs::read_to_string(path).unwrap_or_default();
+        text.push('\n');
+    }
+    for empty in &written.empty {
+        text += &format!("{empty}: nothing was measured that it could show\n");
+    }
+    Ok(Written { html: written.html, text, broken: written.fail })
 }

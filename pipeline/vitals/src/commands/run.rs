@@ -40,7 +40,11 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         written.html.display()
     ));
     if args.check && !written.broken.is_empty() {
-        let what = format!("{} of the numbers with a known truth are out of tolerance: {}", written.broken.len(), written.broken.join("; "));
+        let what = format!(
+            "{} of the numbers with a known truth are out of tolerance: {}",
+            written.broken.len(),
+            written.broken.join("; ")
+        );
         return Err(Failure::new(Code::Tolerance, what, written.html.display(), "open the report"));
     }
     Ok(())
@@ -50,10 +54,20 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
 fn one_shard(built: &Built, stage: &str, index: u32, options: &RunOptions<'_>) -> Result<(), Failure> {
     let step = built.plan.step(stage).ok_or_else(|| {
         let ids: Vec<String> = built.plan.steps.iter().map(engine::Step::id).collect();
-        Failure::new(Code::Usage, format!("no step is called `{stage}`"), "--stage", format!("one of: {}", ids.join(", ")))
+        Failure::new(
+            Code::Usage,
+            format!("no step is called `{stage}`"),
+            "--stage",
+            format!("one of: {}", ids.join(", ")),
+        )
     })?;
     let shard = step.shards.get(index as usize).ok_or_else(|| {
-        Failure::new(Code::Usage, format!("step {} has {} shards", step.id(), step.shards.len()), "--shard", "numbers begin at 0")
+        Failure::new(
+            Code::Usage,
+            format!("step {} has {} shards", step.id(), step.shards.len()),
+            "--shard",
+            "numbers begin at 0",
+        )
     })?;
     for input in step.stage.inputs() {
         let from = built.plan.steps.iter().find(|s| s.fingerprint == input.fingerprint);

@@ -45,13 +45,16 @@ fn sites(text: &str, depth: usize) -> Result<Vec<Site>, Failure> {
     text.split(',')
         .map(|name| match name.trim() {
             "last" => Ok(Site::Block(depth as u16 - 1)),
-            name => name.parse().map_err(|e| Failure::new(Code::Usage, e, "--sites", "write all, or names separated by commas")),
+            name => name
+                .parse()
+                .map_err(|e| Failure::new(Code::Usage, e, "--sites", "write all, or names separated by commas")),
         })
         .collect()
 }
 
 fn preprocess(args: &TraceArgs, spec: &ModelSpec) -> Result<Preprocess, Failure> {
-    let bad = |what: String| Failure::new(Code::Usage, what, "--size", "write a side such as 518, or HxW such as 224x336");
+    let bad =
+        |what: String| Failure::new(Code::Usage, what, "--size", "write a side such as 518, or HxW such as 224x336");
     let size = match &args.size {
         None => None,
         Some(text) => {
@@ -83,8 +86,9 @@ fn preprocess(args: &TraceArgs, spec: &ModelSpec) -> Result<Preprocess, Failure>
 }
 
 fn pixels(image: &Path, preprocess: &Preprocess) -> Result<Pixels, Failure> {
-    let bytes = std::fs::read(image)
-        .map_err(|e| Failure::new(Code::Missing, format!("cannot read the image: {e}"), image.display(), "correct --image"))?;
+    let bytes = std::fs::read(image).map_err(|e| {
+        Failure::new(Code::Missing, format!("cannot read the image: {e}"), image.display(), "correct --image")
+    })?;
     let planar = preprocess
         .decode_and_apply(&bytes)
         .map_err(|e| Failure::new(Code::Missing, e, image.display(), "give an image that decodes"))?;

@@ -28,10 +28,7 @@ pub fn open(table: &DatasetTable, folder: &Path, limit: Option<usize>) -> Result
     let spec = DatasetSpec {
         name: table.dataset.clone(),
         root: if root.is_empty() { root.into() } else { folder.join(root) },
-        split: table
-            .split
-            .parse()
-            .map_err(|e| Failure::new(Code::Config, e, &at, "correct `split` in the study"))?,
+        split: table.split.parse().map_err(|e| Failure::new(Code::Config, e, &at, "correct `split` in the study"))?,
         classes: table.classes.clone(),
         shuffle_seed: table.shuffle_seed,
         limit: [table.limit, limit].into_iter().flatten().min(),
@@ -49,8 +46,12 @@ pub fn failure(e: &datasets::DatasetError, at: &str) -> Failure {
         E::Unknown { .. } | E::NoSplit { .. } | E::UnknownClass { .. } | E::Unlabelled { .. } | E::BadSplit { .. } => {
             (Code::Config, "correct the dataset in the study; `vitals datasets ls` lists names and layouts")
         }
-        E::Missing { .. } | E::Io { .. } => (Code::Missing, "correct `root`; `vitals datasets ls` shows what is expected there"),
-        E::Malformed { .. } | E::Parquet(_) => (Code::Missing, "fetch the file again; `vitals datasets check` tests it"),
+        E::Missing { .. } | E::Io { .. } => {
+            (Code::Missing, "correct `root`; `vitals datasets ls` shows what is expected there")
+        }
+        E::Malformed { .. } | E::Parquet(_) => {
+            (Code::Missing, "fetch the file again; `vitals datasets check` tests it")
+        }
         E::Empty { .. } => (Code::Missing, "correct `root`, `split`, `classes` or `limit`"),
     };
     Failure::new(code, e, at, fix)

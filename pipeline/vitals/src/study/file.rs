@@ -228,14 +228,14 @@ pub struct ProbeTable {
     pub protocol: String,
     /// C of `fixed`.
     pub c: Option<f64>,
-    /// Seeds of the study's split.
-    #[serde(default)]
-    pub seeds: Vec<u32>,
-    /// First share of the images that trains, when there is no `test`.
-    pub train_frac: Option<f64>,
+    /// How one dataset is split into train and test, when there is no `test`; by image unless it says rows.
+    pub split: Option<probe::Split>,
     /// none, or floor: divide by the standard deviation, with a floor.
     pub standardise: Option<String>,
-    /// Penalty of position and pixel fits.
+    /// position: a model for each kind of token instead of one for all.
+    #[serde(default)]
+    pub separate: bool,
+    /// Ridge of pixel fits.
     pub penalty: Option<f64>,
     /// Shuffle the labels: a control that must come out at chance.
     #[serde(default)]
@@ -259,7 +259,12 @@ impl StudyFile {
     /// Reads a study file.
     pub fn read(path: &Path) -> Result<Self, Failure> {
         let text = std::fs::read_to_string(path).map_err(|e| {
-            Failure::new(Code::Config, format!("cannot read the study: {e}"), path.display(), "give the path of a study file; `vitals run` alone runs the embedded study")
+            Failure::new(
+                Code::Config,
+                format!("cannot read the study: {e}"),
+                path.display(),
+                "give the path of a study file; `vitals run` alone runs the embedded study",
+            )
         })?;
         Self::parse(&text, &path.display().to_string())
     }
@@ -300,7 +305,12 @@ pub fn expand(text: &str, key: &str) -> Result<String, Failure> {
         let name = &rest[start + 2..start + end];
         let value = std::env::var(name).map_err(|_| {
             let what = format!("the environment variable {name} is not set");
-            Failure::new(Code::Config, what, format!("{key} = \"{text}\""), format!("set it: {name}=/path vitals run …"))
+            Failure::new(
+                Code::Config,
+                what,
+                format!("{key} = \"{text}\""),
+                format!("set it: {name}=/path vitals run …"),
+            )
         })?;
         out.push_str(&rest[..start]);
         out.push_str(&value);
@@ -316,7 +326,8 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_named_with_its_line_and_its_neighbour() {
-        let text = "title = \"t\"\n[[model]]\nmodel = \"planted\"\nweigths = \"w\"\n[[dataset]]\ndataset = \"synthetic\"\n";
+        let text =
+            "title = \"t\"\n[[model]]\nmodel = \"planted\"\nweigths = \"w\"\n[[dataset]]\ndataset = \"synthetic\"\n";
         let failure = StudyFile::parse(text, "x.toml").unwrap_err();
         let shown = format!("{failure:?}");
         assert!(shown.contains("x.toml line 4") && shown.contains("did you mean `weights`"), "{shown}");

@@ -6,6 +6,7 @@ pub mod embedded;
 pub mod file;
 pub mod model;
 pub mod preprocess;
+pub mod probes;
 pub mod truth;
 
 pub use build::{Built, build};

@@ -101,7 +101,8 @@ fn resolve_planted(table: &ModelTable, device: DeviceChoice, precision: Precisio
     let for_open = (config.clone(), params);
     let model = Model::new(name, config, digest, precision, move || open(&for_open.0, &for_open.1, &device, precision));
     let note = if table.note.is_empty() {
-        "weights written by construction, not trained; every answer is known in closed form (docs/planted.md)".to_owned()
+        "weights written by construction, not trained; every answer is known in closed form (docs/planted.md)"
+            .to_owned()
     } else {
         table.note.clone()
     };

@@ -131,8 +131,7 @@ pub trait Tap: Send + Sync {
 type Make = fn(&ExtractParams) -> Option<Box<dyn Tap>>;
 
 /// Every tap.
-const TAPS: &[Make] =
-    &[images::tap, stats::tap, histograms::tap, sample::tap, pooled::tap, pictures::tap];
+const TAPS: &[Make] = &[images::tap, stats::tap, histograms::tap, sample::tap, pooled::tap, pictures::tap];
 
 /// The taps of a run.
 pub fn taps_of(params: &ExtractParams) -> Vec<Box<dyn Tap>> {

@@ -44,8 +44,7 @@ fn two_images() -> TokenStats {
 }
 
 fn scores(rows: &TokenStats, onset: Option<u32>) -> Scores {
-    let params =
-        MeasureParams { outlier_site: "block_1".into(), last_block: 1, truth_pixel_variance: Some(0.5) };
+    let params = MeasureParams { outlier_site: "block_1".into(), last_block: 1, truth_pixel_variance: Some(0.5) };
     let mut tally = Tally::default();
     tally.add(rows, "block_1", params.truth_pixel_variance);
     tally.finish();

@@ -32,10 +32,7 @@ pub(super) struct Kept {
 impl Kept {
     pub fn new(heads: usize, tokens: usize, whole: bool, cls: bool) -> Self {
         let empty = |shape: Vec<usize>| SiteData { data: Vec::with_capacity(shape.iter().product()), shape };
-        Kept {
-            whole: whole.then(|| empty(vec![heads, tokens, tokens])),
-            cls: cls.then(|| empty(vec![heads, tokens])),
-        }
+        Kept { whole: whole.then(|| empty(vec![heads, tokens, tokens])), cls: cls.then(|| empty(vec![heads, tokens])) }
     }
 
     /// Takes the numerators of query rows `start..` of the head whose turn it is.
@@ -56,14 +53,7 @@ impl Kept {
 }
 
 /// `qkv` `[N, 3·D]` → `out` `[N, D]`.
-pub(super) fn attend(
-    qkv: &[f32],
-    tokens: usize,
-    heads: usize,
-    out: &mut [f32],
-    scratch: &mut Scores,
-    kept: &mut Kept,
-) {
+pub(super) fn attend(qkv: &[f32], tokens: usize, heads: usize, out: &mut [f32], scratch: &mut Scores, kept: &mut Kept) {
     let width = qkv.len() / tokens / 3;
     let size = width / heads;
     let block = (SCORES / tokens).max(LEAST_ROWS).min(tokens);

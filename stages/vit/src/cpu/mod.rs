@@ -1,6 +1,6 @@
 //! The CPU executor: one image on the calling thread, raw f32 buffers, fused row kernels around matrix products.
 //!
-//! Pre-norm ViT: `x += proj(attend(qkv(LN1 x)))`, `x += fc2(act(fc1(LN2 x)))`, `LN` at the end (PROTOCOLS §1.1).
+//! Pre-norm `ViT`: `x += proj(attend(qkv(LN1 x)))`, `x += fc2(act(fc1(LN2 x)))`, `LN` at the end (PROTOCOLS §1.1).
 //! Biases of the residual branches are added by the `LayerNorm` pass before them, biases of the hidden layer by the
 //! activation, so between two products each value is touched once. One image per call and one thread per image: threads
 //! inside an op cost more than they give at these sizes, so the caller runs one call per core.
@@ -21,12 +21,15 @@ use self::attention::{Kept, Scores, attend};
 use self::model::{Block, Model};
 use crate::config::{Activation, VitConfig};
 use crate::error::VitError;
-use crate::final_norm::FinalNorm;
 use crate::executor::{blocks_needed, check_call, check_config, layout};
+use crate::final_norm::FinalNorm;
 use crate::pos_embed;
 use crate::site::Site;
 use crate::trace::{Encoder, Layout, Pixels, Request, SiteData, Trace};
 use crate::weights::Params;
+
+/// Patch rows and columns.
+type Grid = (usize, usize);
 
 /// An f32 encoder on the CPU. Share it by reference between threads.
 pub struct CpuVit {
@@ -34,7 +37,7 @@ pub struct CpuVit {
     model: Model,
     final_norm: FinalNorm,
     /// Position embeddings by grid. `[gh·gw, D]`
-    positions: Mutex<HashMap<(usize, usize), Arc<[f32]>>>,
+    positions: Mutex<HashMap<Grid, Arc<[f32]>>>,
     /// Buffers that no call is using: as many as there were calls at once.
     idle: Mutex<Vec<Scratch>>,
 }

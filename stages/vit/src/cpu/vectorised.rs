@@ -7,7 +7,6 @@ macro_rules! vectorised {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
         $(#[$meta])*
         $vis fn $name($($arg: $ty),*) $(-> $ret)? {
-            #[expect(clippy::inline_always, reason = "the body takes the instruction set of the function it lands in")]
             #[inline(always)]
             fn body($($arg: $ty),*) $(-> $ret)? $body
 

@@ -137,7 +137,5 @@ pub(super) fn sink(channel: usize) -> (Score, Score) {
 
 /// One value dimension per code channel: channel k of `source` goes to channel k of `target`.
 pub(super) fn carry(source: usize, read_gain: f64, target: usize, write_gain: f64) -> Vec<Value> {
-    (0..CODES)
-        .map(|k| Value { reads: vec![(source + k, read_gain)], writes: vec![(target + k, write_gain)] })
-        .collect()
+    (0..CODES).map(|k| Value { reads: vec![(source + k, read_gain)], writes: vec![(target + k, write_gain)] }).collect()
 }

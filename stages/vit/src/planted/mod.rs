@@ -1,6 +1,6 @@
-//! A ViT whose artifacts are written by construction: weights that need no training, answers that are known.
+//! A `ViT` whose artifacts are written by construction: weights that need no training, answers that are known.
 //!
-//! A standard pre-norm ViT (96×96 px, patch 8, D = 128, 8 blocks, 4 heads) in which flat patches, and only they, become
+//! A standard pre-norm `ViT` (96×96 px, patch 8, D = 128, 8 blocks, 4 heads) in which flat patches, and only they, become
 //! outliers: block 1 flags patches without texture, block 2 gathers image-wide evidence into them and erases their
 //! position and colour, block 3 masks the remains and lets their norm jump tenfold, the last block makes CLS look at
 //! them. With registers (4) the detector is left out and registers carry the evidence instead: the clean twin.

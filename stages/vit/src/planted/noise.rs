@@ -78,7 +78,9 @@ impl RandomScore {
         let mean = shades.iter().sum::<f64>() / shades.len() as f64;
         let spread = (shades.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / shades.len() as f64).sqrt();
         if spread <= 0.0 || !spread.is_finite() {
-            return Err(VitError::Planted("the calibration patches have one colour; give images that differ".to_owned()));
+            return Err(VitError::Planted(
+                "the calibration patches have one colour; give images that differ".to_owned(),
+            ));
         }
         for w in &mut colour {
             *w *= COLOUR_SPREAD / spread;
@@ -90,7 +92,8 @@ impl RandomScore {
             .map(|(i, patch)| rows[i / GRID % GRID] + cols[i % GRID] + shade(&colour, patch))
             .collect();
         values.sort_by(f64::total_cmp);
-        let mut reads: Weighted = (0..GRID).map(|i| (row(i), rows[i])).chain((0..GRID).map(|i| (col(i), cols[i]))).collect();
+        let mut reads: Weighted =
+            (0..GRID).map(|i| (row(i), rows[i])).chain((0..GRID).map(|i| (col(i), cols[i]))).collect();
         reads.extend(COLOUR.zip(colour));
         Ok(RandomScore { reads, values })
     }
@@ -105,12 +108,7 @@ impl RandomScore {
 }
 
 /// Adds the two noise units to the first block; energies must be a tenth of the usual.
-pub(super) fn plant(
-    block: &mut Block,
-    amount: f64,
-    seed: u64,
-    statistics: &PatchStatistics,
-) -> Result<(), VitError> {
+pub(super) fn plant(block: &mut Block, amount: f64, seed: u64, statistics: &PatchStatistics) -> Result<(), VitError> {
     /// Sharpness of the one-sided units.
     const GAIN: f64 = 16.0;
     /// Keeps CLS, which has neither position nor colour, out of both.

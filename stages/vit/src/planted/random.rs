@@ -12,7 +12,8 @@ impl Stream {
     /// The stream of `purpose` under `seed`.
     pub fn new(seed: u64, purpose: &str) -> Self {
         // FNV-1a of the name, mixed with the seed by the generator itself.
-        let name = purpose.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+        let name =
+            purpose.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
         let mut stream = Stream { state: seed };
         stream.state = stream.bits() ^ name;
         stream

@@ -125,25 +125,25 @@ fn mask(block: &mut Block, dials: &Dials) {
     let mut stream = Stream::new(dials.seed, "colour mask");
     let mix: Vec<[f64; 3]> = TEXTURE.map(|_| [stream.normal(), stream.normal(), stream.normal()]).collect();
 
-    let to_position = |k: usize| vec![(POSITION.start + order[k], 2.0 * gain)];
-    let to_texture = |k: usize| vec![(TEXTURE.start + order[k], gain)];
-    let to_colour = |k: usize| COLOUR.zip(mix[k]).map(|(c, w)| (c, 0.5 * gain * w)).collect();
-    let masks: [(usize, usize, &dyn Fn(usize) -> Weighted, Vec<usize>); 3] = [
-        (1, GLOBAL.start, &to_position, POSITION.collect()),
-        (2, TEXTURE.start, &to_texture, TEXTURE.collect()),
-        (3, RECTIFIED.start, &to_colour, COLOUR.collect()),
-    ];
+    let codes = 0..TEXTURE.len();
+    let to_position: Vec<Weighted> = codes.clone().map(|k| vec![(POSITION.start + order[k], 2.0 * gain)]).collect();
+    let to_texture: Vec<Weighted> = codes.clone().map(|k| vec![(TEXTURE.start + order[k], gain)]).collect();
+    let to_colour: Vec<Weighted> =
+        codes.map(|k| COLOUR.zip(mix[k]).map(|(c, w)| (c, 0.5 * gain * w)).collect()).collect();
+    let masks =
+        [(1, GLOBAL, to_position, POSITION), (2, TEXTURE, to_texture, TEXTURE), (3, RECTIFIED, to_colour, COLOUR)];
     let mut stream = Stream::new(dials.seed, "blank mask");
     for (head, source, writes, targets) in masks {
         let share = dials.evidence_loss;
-        let scaled = |writes: Weighted, by: f64| writes.into_iter().map(|(c, w)| (c, w * by)).collect();
-        let mut values: Vec<Value> = (0..TEXTURE.len())
-            .map(|k| Value { reads: vec![(source + k, 1.0)], writes: scaled(writes(k), 1.0 - share) })
+        let scaled = |writes: Weighted| writes.into_iter().map(|(c, w)| (c, w * (1.0 - share))).collect();
+        let mut values: Vec<Value> = source
+            .zip(writes)
+            .map(|(channel, writes)| Value { reads: vec![(channel, 1.0)], writes: scaled(writes) })
             .collect();
         // Colour and the lowest frequencies, pooled with their signs, say nothing about the class.
         let low = TEXTURE.zip(frequencies()).filter(|(_, f)| matches!(f, (0, 1) | (1, 0 | 1))).map(|(c, _)| c);
         for channel in COLOUR.chain(low) {
-            let blank = targets.iter().map(|&target| (target, share * gain * 0.15 * stream.normal())).collect();
+            let blank = targets.clone().map(|target| (target, share * gain * 0.15 * stream.normal())).collect();
             values.push(Value { reads: vec![(channel, 1.0)], writes: blank });
         }
         let (query, key) = sink(FLAG);

@@ -1,0 +1,53 @@
+//! CIFAR-10 and CIFAR-100, in their binary version.
+
+use super::{Dataset, check_root};
+use crate::formats::cifar::{self, Layout};
+use crate::formats::listing::files_in;
+use crate::source::Source;
+use crate::spec::{DatasetError, DatasetSpec, Split};
+
+const LAYOUT_10: &str = "data_batch_1.bin … data_batch_5.bin, test_batch.bin, batches.meta.txt";
+const LAYOUT_100: &str = "train.bin, test.bin, fine_label_names.txt";
+
+/// CIFAR-10.
+pub const CIFAR10: Dataset = Dataset {
+    name: "cifar10",
+    about: "CIFAR-10, binary version",
+    layout: LAYOUT_10,
+    splits: "all, train, test",
+    open: |spec| open(spec, LAYOUT_10, cifar::CIFAR10, |name| name.starts_with("data_batch_"), "test_batch.bin"),
+};
+
+/// CIFAR-100 with its fine labels.
+pub const CIFAR100: Dataset = Dataset {
+    name: "cifar100",
+    about: "CIFAR-100, binary version, fine labels",
+    layout: LAYOUT_100,
+    splits: "all, train, test",
+    open: |spec| open(spec, LAYOUT_100, cifar::CIFAR100, |name| name == "train.bin", "test.bin"),
+};
+
+/// Whatever training batches are there: part of the download is a valid subset.
+fn open(
+    spec: &DatasetSpec,
+    layout: &str,
+    records: Layout,
+    is_train: fn(&str) -> bool,
+    test: &str,
+) -> Result<Box<dyn Source>, DatasetError> {
+    check_root(&spec.root, layout)?;
+    let train = || files_in(&spec.root, |name| is_train(name) && name.ends_with(".bin"));
+    let files = match spec.split {
+        Split::Test => vec![test.to_owned()],
+        Split::Train => train()?,
+        _ => {
+            let mut files = train()?;
+            files.extend(spec.root.join(test).is_file().then(|| test.to_owned()));
+            files
+        }
+    };
+    if files.is_empty() {
+        return Err(DatasetError::missing(&spec.root.join(test), layout));
+    }
+    cifar::open(&spec.root, &files, records)
+}

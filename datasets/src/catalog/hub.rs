@@ -1,0 +1,48 @@
+//! Two ways in which image datasets are shared: `WebDataset` shards and Parquet files of the Hugging Face hub.
+//!
+//! The official split is the start of a file's name; `test` takes `test`, or else `val`.
+
+use super::{Dataset, check_root, no_split};
+use crate::formats::{hf_parquet, webdataset};
+use crate::source::Source;
+use crate::spec::{DatasetError, DatasetSpec, Split};
+
+/// Opens what lies below a root, given the starts of the file names.
+type Open = fn(&std::path::Path, &[&str]) -> Result<Box<dyn Source>, DatasetError>;
+
+/// Tar shards.
+pub const WEBDATASET: Dataset = Dataset {
+    name: "webdataset",
+    about: "WebDataset shards: {key}.jpg with {key}.cls or {key}.json",
+    layout: "*.tar (train*.tar, test*.tar or val*.tar for splits), classes.txt if there is one; or one tar",
+    splits: "all; train, test if the files are so called",
+    open: |spec| open(spec, webdataset::open, WEBDATASET.layout),
+};
+
+/// Parquet.
+pub const HF_PARQUET: Dataset = Dataset {
+    name: "hf_parquet",
+    about: "Parquet with embedded images, as on the Hugging Face hub",
+    layout: "*.parquet at any depth (train-*.parquet, test-*.parquet or validation-*.parquet for splits); or one file",
+    splits: "all; train, test if the files are so called",
+    open: |spec| open(spec, hf_parquet::open, HF_PARQUET.layout),
+};
+
+fn open(spec: &DatasetSpec, open: Open, layout: &str) -> Result<Box<dyn Source>, DatasetError> {
+    check_root(&spec.root, layout)?;
+    let tries: &[&[&str]] = match spec.split {
+        Split::Train => &[&["train"]],
+        Split::Test => &[&["test"], &["val"]],
+        _ => return open(&spec.root, &[]),
+    };
+    if spec.root.is_file() {
+        return Err(no_split(spec, "all, class:…, every:… (a single file has no splits)"));
+    }
+    for starts in tries {
+        let source = open(&spec.root, starts)?;
+        if !source.manifest().entries.is_empty() {
+            return Ok(source);
+        }
+    }
+    Err(no_split(spec, "all (no file name starts like the split)"))
+}

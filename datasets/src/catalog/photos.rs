@@ -1,0 +1,43 @@
+//! Anybody's own images: a folder of photos, or a folder of class folders.
+
+use super::{Dataset, check_root, no_split, whole};
+use crate::formats::{class_folders, flat_folder};
+use crate::source::Source;
+use crate::spec::{DatasetError, DatasetSpec, Split};
+
+/// A folder of photos.
+pub const PHOTOS: Dataset = Dataset {
+    name: "photos",
+    about: "any folder of images, without labels",
+    layout: "image files, at any depth",
+    splits: "all, every:…",
+    open: |spec| {
+        whole(spec)?;
+        check_root(&spec.root, "image files")?;
+        flat_folder::open(&spec.root, "", |_| true)
+    },
+};
+
+/// Class folders.
+pub const FOLDERS: Dataset = Dataset {
+    name: "folders",
+    about: "any folder of class folders",
+    layout: "<class>/image files; or train/<class>/… and val/<class>/… or test/<class>/… for official splits",
+    splits: "all, class:…, every:…; train, test if so laid out",
+    open: open_folders,
+};
+
+fn open_folders(spec: &DatasetSpec) -> Result<Box<dyn Source>, DatasetError> {
+    check_root(&spec.root, FOLDERS.layout)?;
+    let offered = "all, class:…, every:… (there is no such subfolder)";
+    let held_out = || ["val", "test"].into_iter().find(|base| spec.root.join(base).is_dir());
+    let train = spec.root.join("train").is_dir();
+    let bases: Vec<&str> = match spec.split {
+        Split::Train if train => vec!["train"],
+        Split::Test => vec![held_out().ok_or_else(|| no_split(spec, offered))?],
+        Split::Train => return Err(no_split(spec, offered)),
+        _ if train => std::iter::once("train").chain(held_out()).collect(),
+        _ => vec![""],
+    };
+    class_folders::open(&spec.root, &bases, &[])
+}

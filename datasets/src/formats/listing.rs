@@ -1,0 +1,116 @@
+//! Lists the files of a folder, and reads them: the source behind every dataset of loose files.
+//!
+//! Every regular file counts, whatever its extension: a text file among the photos is skipped at decoding, with a reason
+//! and a count, rather than silently left out. Hidden files and the sidecars that operating systems and archives leave
+//! behind are not images of anybody's and are passed over.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::source::{Manifest, Raw, ReadError, Source};
+use crate::spec::DatasetError;
+
+/// Files that are never images, by name.
+const SIDECARS: [&str; 8] = [
+    "Thumbs.db", "desktop.ini", "README", "README.md", "README.txt", "LICENSE", "LICENSE.txt", "ORIGIN.md",
+];
+/// Folders inside folders, against links that lead in circles.
+const MAX_DEPTH: usize = 8;
+
+/// A file below a folder.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listed {
+    /// Path below the folder, with `/`.
+    pub name: String,
+    /// Size.
+    pub bytes: u64,
+}
+
+/// Every file below `folder` at any depth, bytewise sorted by name. `prefix` is put before the names.
+pub fn files_below(folder: &Path, prefix: &str) -> Result<Vec<Listed>, DatasetError> {
+    let mut files = Vec::new();
+    descend(folder, prefix, MAX_DEPTH, &mut files)?;
+    files.sort_unstable();
+    Ok(files)
+}
+
+fn descend(folder: &Path, prefix: &str, depth: usize, files: &mut Vec<Listed>) -> Result<(), DatasetError> {
+    for (name, path) in children(folder)? {
+        // Follows links: subsets of ImageNet are often folders of links. A dangling one is an item that cannot be read.
+        let metadata = fs::metadata(&path).ok();
+        let name = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
+        match metadata {
+            Some(metadata) if metadata.is_dir() => {
+                if depth > 0 {
+                    descend(&path, &name, depth - 1, files)?;
+                }
+            }
+            Some(metadata) if !metadata.is_file() => {}
+            metadata => files.push(Listed { name, bytes: metadata.map_or(0, |metadata| metadata.len()) }),
+        }
+    }
+    Ok(())
+}
+
+/// Names of the folders directly below `folder`, bytewise sorted.
+pub fn folders_in(folder: &Path) -> Result<Vec<String>, DatasetError> {
+    let folders = children(folder)?.into_iter().filter(|(_, path)| path.is_dir());
+    let mut names: Vec<String> = folders.map(|(name, _)| name).collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Names of the files directly below `folder` that `keep` wants, bytewise sorted.
+pub fn files_in(folder: &Path, keep: impl Fn(&str) -> bool) -> Result<Vec<String>, DatasetError> {
+    let files = children(folder)?.into_iter().filter(|(name, path)| keep(name) && path.is_file());
+    let mut names: Vec<String> = files.map(|(name, _)| name).collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn children(folder: &Path) -> Result<Vec<(String, PathBuf)>, DatasetError> {
+    if !folder.is_dir() {
+        return Err(DatasetError::missing(folder, "a folder"));
+    }
+    let mut children = Vec::new();
+    for entry in fs::read_dir(folder).map_err(DatasetError::io(folder))? {
+        let entry = entry.map_err(DatasetError::io(folder))?;
+        let name = entry.file_name().into_string().map_err(|name| DatasetError::Malformed {
+            path: folder.to_owned(),
+            what: format!("the name {} is not UTF-8; rename the file", name.display()),
+        })?;
+        if !name.starts_with('.') && !SIDECARS.contains(&name.as_str()) {
+            children.push((name, entry.path()));
+        }
+    }
+    Ok(children)
+}
+
+/// A dataset whose items are files: an entry's name is its path below the root.
+pub struct LooseFiles {
+    root: PathBuf,
+    manifest: Manifest,
+}
+
+impl LooseFiles {
+    /// The manifest's names are read below `root`.
+    pub fn new(root: &Path, manifest: Manifest) -> Self {
+        Self { root: root.to_owned(), manifest }
+    }
+}
+
+impl Source for LooseFiles {
+    fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    fn read(&self, index: usize) -> Result<Raw, ReadError> {
+        let len = self.manifest.entries.len();
+        let entry = self.manifest.entries.get(index).ok_or(ReadError::OutOfRange { index, len })?;
+        let path = self.root.join(&entry.name);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Raw::Encoded(bytes)),
+            Err(source) => Err(ReadError::Io { path, source }),
+        }
+    }
+}
