@@ -340,7 +340,7 @@ def main():
             {
                 "variant": f"torch, {arguments.workers} loader processes, {arguments.sites} sites",
                 "images": encoded, "skipped": len(photos) - encoded, "secs": secs, "images_per_sec": encoded / secs,
-                "encode_secs": encode_secs, "peak_rss_mb": peak[0], "peak_rss_mb_of_a_loader": peak[1],
+                "encode_secs": encode_secs, "peak_rss_mb": peak[0], "peak_rss_mb_of_a_loader": peak[1] if arguments.workers else None,
                 "token_rows": token_rows, "bytes_per_token_row": part.stat().st_size / max(token_rows, 1),
                 "threads": arguments.threads, "batch": arguments.batch,
             }

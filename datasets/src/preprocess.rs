@@ -171,6 +171,7 @@ impl Preprocess {
     }
 
     fn apply_rows(&self, image: &impl PlanarRows) -> Result<Planar, PreprocessError> {
+        self.check()?;
         let (height, width) = image.size();
         let layout = self.layout(height, width);
         let (out_height, out_width) = layout.out;
@@ -234,11 +235,14 @@ impl Preprocess {
                 let (xs, left) = centre(columns, side);
                 Layout { ys, xs, offset: (top, left), out: (side, side), ..whole }
             }
+            // A patch of nothing is refused by `check`; here it must only not divide by zero.
             Crop::Grid { patch_px } => {
+                let patch_px = patch_px.max(1);
                 let out = (rows / patch_px * patch_px, columns / patch_px * patch_px);
                 Layout { ys: 0..out.0, xs: 0..out.1, out, ..whole }
             }
             Crop::PadTo { patch_px } => {
+                let patch_px = patch_px.max(1);
                 let out = (rows.next_multiple_of(patch_px), columns.next_multiple_of(patch_px));
                 Layout { out, fill_is_black: false, ..whole }
             }

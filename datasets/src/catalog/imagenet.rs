@@ -8,7 +8,7 @@ use crate::source::Source;
 use crate::spec::{DatasetError, DatasetSpec, Split};
 
 const FOLDERS: &str = "train/<wnid>/*.JPEG and val/<wnid>/*.JPEG (either may be missing)";
-const ARCHIVES: &str = "ILSVRC2012_img_train.tar, or ILSVRC2012_img_val.tar with ILSVRC2012_devkit_t12/ unpacked";
+const ARCHIVES: &str = "ILSVRC2012_img_train.tar, or ILSVRC2012_img_val.tar with ILSVRC2012_devkit_t12(.tar.gz)";
 
 /// Class folders.
 pub const IMAGENET: Dataset = Dataset {

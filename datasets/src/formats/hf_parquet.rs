@@ -54,7 +54,7 @@ pub fn open(root: &Path, splits: &[&str]) -> Result<Box<dyn Source>, DatasetErro
 }
 
 /// Most classes a file may imply by a label.
-pub(super) const MAX_CLASSES: u32 = 1_000_000;
+const MAX_CLASSES: u32 = 1_000_000;
 
 fn label_number(path: &Path, row: usize, label: i64) -> Result<u32, DatasetError> {
     u32::try_from(label).ok().filter(|&label| label < MAX_CLASSES).ok_or_else(|| DatasetError::Malformed {

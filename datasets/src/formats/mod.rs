@@ -6,12 +6,11 @@
 
 pub mod cifar;
 pub mod class_folders;
-pub mod devkit;
 pub mod flat_folder;
 pub mod hf_parquet;
 pub mod imagenet_tar;
 pub mod listing;
-pub mod matlab;
+pub mod mat5;
 pub mod spans;
 pub mod tar_index;
 pub mod webdataset;

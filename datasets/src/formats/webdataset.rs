@@ -1,131 +1,186 @@
-//! `WebDataset` shards: tars in which files that share a key are one sample.
+//! `WebDataset` shards: tars in which the files of one sample share a name and differ in extension.
 //!
 //! ```text
-//! 000017.jpg  000017.cls        key 000017, image, label as text
-//! 000018.png  000018.json       label under "label" or "cls"
+//! 000017.jpg  000017.cls     image, and the number of its class
+//! 000018.png  000018.json    image, and {"label": 3, …}
 //! ```
 //!
-//! The key is the path up to the first dot of its last part. Samples keep the order of shards and of members. Labels are
-//! read while indexing, images never. Source: webdataset `webdataset/tariterators.py` (`base_plus_ext`).
+//! A name is split at the first dot after the last slash, as the reference does: `a/b.seg.png` is file `seg.png` of
+//! sample `a/b`. The image is the file whose extension is an image's (with several, the one without a further dot);
+//! the label is the number in `.cls`, else `label` of `.json`, else none. Samples without an image are passed over.
+//! Items are `SHARD.tar/SAMPLE.EXTENSION`. Class names come from `classes.txt` or `classnames.txt` beside the shards, one
+//! a line; without them a class is called by its number.
+//!
+//! Source: webdataset `tariterators.py` (`base_plus_ext`, `group_by_keys`).
 
+use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use super::hf_parquet::MAX_CLASSES;
-use super::listing::files_below;
-use super::spans::{Span, Spans, read_at};
-use super::tar_index::{self, Member, is_hidden};
-use crate::source::{Entry, Manifest, Source};
+use rayon::prelude::*;
+
+use super::tar_index::{Item, Member, ReadAt, Region, base_name, dataset, index, open_tar};
+use crate::source::Source;
 use crate::spec::DatasetError;
 
-const IMAGES: [&str; 6] = ["jpg", "jpeg", "png", "webp", "gif", "bmp"];
-/// Longest label file: metadata may sit beside the label.
-const MAX_LABEL_BYTES: u64 = 1 << 20;
+/// Extensions that mark an image.
+pub const IMAGE_EXTENSIONS: [&str; 12] =
+    ["jpg", "jpeg", "png", "webp", "gif", "bmp", "ppm", "pgm", "pbm", "pnm", "img", "image"];
+/// Most shards that a pattern may name.
+pub const MAX_SHARDS: u64 = 1 << 20;
+/// Longest `.cls` or `.json`: labels are read when the dataset is opened.
+pub const MAX_LABEL_BYTES: u64 = 1 << 20;
+/// Most classes: each gets a name.
+pub const MAX_CLASSES: u32 = 1_000_000;
 
-/// Opens the shards below `root` (or `root` itself, if it is a file) whose name starts with one of `splits`; all of them
-/// when `splits` is empty. `classes.txt` or `classnames.txt` beside them names the classes.
-pub fn open(root: &Path, splits: &[&str]) -> Result<Box<dyn Source>, DatasetError> {
-    let shards: Vec<PathBuf> = if root.is_dir() {
-        let listed = files_below(root, "")?;
-        let wanted = listed.into_iter().filter(|file| {
-            let base = tar_index::base_name(&file.name);
-            let is_tar = Path::new(base).extension().is_some_and(|extension| extension == "tar");
-            is_tar && (splits.is_empty() || splits.iter().any(|split| base.starts_with(split)))
-        });
-        wanted.map(|file| root.join(file.name)).collect()
+/// Opens a folder of `*.tar`, one shard, or a pattern such as `train-{000000..000146}.tar`.
+///
+/// Of a folder, only shards whose name starts with one of `starts`; all of them if it is empty.
+pub fn open(path: &Path, starts: &[&str]) -> Result<Box<dyn Source>, DatasetError> {
+    let shards = shards(path, starts)?;
+    let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new("")) };
+    let names = class_names(folder)?;
+    let known = if names.is_empty() { MAX_CLASSES } else { names.len() as u32 };
+    let items = shards
+        .par_iter()
+        .enumerate()
+        .map(|(tar, shard)| samples(tar, shard, known))
+        .collect::<Result<Vec<_>, _>>()?
+        .concat();
+    let classes = if names.is_empty() {
+        let count = items.iter().filter_map(|item| item.label).max().map_or(0, |largest| largest + 1);
+        (0..count).map(|class| class.to_string()).collect()
     } else {
-        vec![root.to_owned()]
+        names
     };
-    let (mut spans, mut entries) = (Vec::new(), Vec::new());
-    for (number, shard) in shards.iter().enumerate() {
-        let shown = shard.file_stem().unwrap_or_default().to_string_lossy();
-        for sample in samples(shard)? {
-            entries.push(Entry {
-                name: format!("{shown}/{}", sample.key),
-                label: sample.label,
-                bytes: sample.image.bytes,
-            });
-            spans.push(Span { file: number as u32, offset: sample.image.offset, bytes: sample.image.bytes });
+    Ok(Box::new(dataset(shards, items, classes)?))
+}
+
+fn shards(path: &Path, starts: &[&str]) -> Result<Vec<PathBuf>, DatasetError> {
+    const EXPECTED: &str = "tar shards: one file, a folder of them, or a pattern such as name-{000..009}.tar";
+    if path.is_dir() {
+        let mut shards = Vec::new();
+        for file in fs::read_dir(path).map_err(DatasetError::io(path))? {
+            let file = file.map_err(DatasetError::io(path))?.path();
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            let is_tar = file.extension().is_some_and(|extension| extension == "tar") && !name.starts_with('.');
+            if is_tar && (starts.is_empty() || starts.iter().any(|start| name.starts_with(start))) {
+                shards.push(file);
+            }
         }
+        shards.sort_unstable();
+        return Ok(shards);
     }
-    let mut classes = class_names(root)?;
-    let largest = entries.iter().filter_map(|entry| entry.label).max();
-    let named = classes.len() as u32;
-    classes.extend((named..largest.map_or(0, |largest| largest + 1)).map(|class| class.to_string()));
-    Ok(Box::new(Spans::new(shards, spans, Manifest { entries, classes })))
-}
-
-struct Sample {
-    key: String,
-    image: Member,
-    label: Option<u32>,
-}
-
-/// Key and extension: `a/b.c.jpg` is `a/b` and `c.jpg`.
-fn split_key(name: &str) -> Option<(&str, &str)> {
-    let base = name.rfind('/').map_or(0, |slash| slash + 1);
-    let dot = base + name[base..].find('.')?;
-    Some((&name[..dot], &name[dot + 1..]))
-}
-
-fn samples(shard: &Path) -> Result<Vec<Sample>, DatasetError> {
-    let mut samples = Vec::new();
-    let mut members = tar_index::index(shard)?.into_iter().filter(|member| !is_hidden(&member.name)).peekable();
-    while let Some(first) = members.next() {
-        let Some((key, _)) = split_key(&first.name) else { continue };
-        let key = key.to_owned();
-        let mut group = vec![first];
-        while let Some(next) = members.next_if(|next| split_key(&next.name).is_some_and(|(other, _)| other == key)) {
-            group.push(next);
-        }
-        let extension = |member: &Member| split_key(&member.name).map(|(_, extension)| extension.to_ascii_lowercase());
-        let label = match group.iter().find(|member| matches!(extension(member).as_deref(), Some("cls" | "json"))) {
-            Some(member) => read_label(shard, member)?,
-            None => None,
-        };
-        let is_image = |member: &Member| {
-            extension(member)
-                .is_some_and(|extension| IMAGES.contains(&extension.rsplit('.').next().unwrap_or_default()))
-        };
-        if let Some(image) = group.into_iter().find(is_image) {
-            samples.push(Sample { key, image, label });
-        }
+    if path.is_file() {
+        return Ok(vec![path.to_path_buf()]);
     }
-    Ok(samples)
+    let names = path.file_name().and_then(|name| name.to_str()).and_then(expand);
+    let names = names.ok_or_else(|| DatasetError::missing(path, EXPECTED))?;
+    Ok(names.iter().map(|name| path.with_file_name(name)).collect())
 }
 
-fn read_label(shard: &Path, member: &Member) -> Result<Option<u32>, DatasetError> {
-    let malformed = move |what: &str| DatasetError::Malformed {
-        path: shard.to_owned(),
-        what: format!("label {:?} {what}", member.name),
+/// `a{08..10}b` → `a08b`, `a09b`, `a10b`, as a shell does; none for anything else.
+fn expand(pattern: &str) -> Option<Vec<String>> {
+    let (before, rest) = pattern.split_once('{')?;
+    let (range, after) = rest.split_once('}')?;
+    let (first, last) = range.split_once("..")?;
+    let padded = |number: &str| number.len() > 1 && number.starts_with('0');
+    let width = if padded(first) || padded(last) { first.len().max(last.len()) } else { 0 };
+    let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+    let fits = first <= last && last - first < MAX_SHARDS && width <= 20;
+    fits.then(|| (first..=last).map(|number| format!("{before}{number:0width$}{after}")).collect())
+}
+
+fn class_names(folder: &Path) -> Result<Vec<String>, DatasetError> {
+    let Some(path) =
+        ["classes.txt", "classnames.txt"].map(|name| folder.join(name)).into_iter().find(|path| path.is_file())
+    else {
+        return Ok(Vec::new());
     };
-    if member.bytes > MAX_LABEL_BYTES {
-        return Err(malformed("is longer than a megabyte"));
+    let text = fs::read_to_string(&path).map_err(DatasetError::io(&path))?;
+    Ok(text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect())
+}
+
+/// The sample a file belongs to, and which of its files it is.
+fn split_name(name: &str) -> Option<(&str, &str)> {
+    let base = base_name(name);
+    let dot = base.find('.').filter(|&dot| dot > 0)?;
+    Some((&name[..name.len() - base.len() + dot], &base[dot + 1..]))
+}
+
+fn is_image(extension: &str) -> bool {
+    let last = extension.rsplit('.').next().unwrap_or(extension);
+    IMAGE_EXTENSIONS.iter().any(|known| last.eq_ignore_ascii_case(known))
+}
+
+fn samples(tar: usize, path: &Path, classes: u32) -> Result<Vec<Item>, DatasetError> {
+    let (file, whole) = open_tar(path, "a shard that the pattern names")?;
+    let shard = path.file_name().unwrap_or_default().to_string_lossy();
+    let malformed = |what: String| DatasetError::Malformed { path: path.to_path_buf(), what };
+    let members = index(&file, path, whole)?;
+    let mut samples = BTreeMap::<&str, Vec<(&str, &Member)>>::new();
+    for member in &members {
+        if let Some((key, extension)) = split_name(&member.name) {
+            samples.entry(key).or_default().push((extension, member));
+        }
     }
-    let bytes = read_at(shard, member.offset, member.bytes).map_err(|error| malformed(&error.to_string()))?;
-    let number = if member.name.to_ascii_lowercase().ends_with("cls") {
-        let text = std::str::from_utf8(&bytes).map_err(|_| malformed("is not text"))?;
-        Some(text.trim().parse::<i64>().map_err(|_| malformed("is not a whole number"))?)
-    } else {
-        let json: serde_json::Value = serde_json::from_slice(&bytes).map_err(|_| malformed("is not JSON"))?;
-        json.get("label").or_else(|| json.get("cls")).and_then(serde_json::Value::as_i64)
+    let mut items = Vec::with_capacity(samples.len());
+    for (key, files) in samples {
+        let mut images: Vec<_> = files.iter().filter(|(extension, _)| is_image(extension)).collect();
+        if images.len() > 1 {
+            images.retain(|(extension, _)| !extension.contains('.'));
+            if images.len() != 1 {
+                return Err(malformed(format!("sample {key:?} has several images, and none stands out by its name")));
+            }
+        }
+        let Some((_, image)) = images.first() else { continue };
+        let label = label(&file, path, &files)?;
+        if let Some(label) = label.filter(|&label| label >= classes) {
+            return Err(malformed(format!(
+                "sample {key:?} has label {label}, but there are {classes} classes at most"
+            )));
+        }
+        items.push(Item { name: format!("{shard}/{}", image.name), label, tar, region: image.region });
+    }
+    Ok(items)
+}
+
+fn label(file: &File, path: &Path, files: &[(&str, &Member)]) -> Result<Option<u32>, DatasetError> {
+    let find = |wanted: &str| {
+        let found = files.iter().find(|(extension, _)| extension.eq_ignore_ascii_case(wanted));
+        found.map(|(_, member)| *member)
     };
-    match number {
-        None | Some(..0) => Ok(None),
-        Some(number) => match u32::try_from(number) {
-            Ok(label) if label < MAX_CLASSES => Ok(Some(label)),
-            _ => Err(malformed("is above a million")),
-        },
+    if let Some(member) = find("cls") {
+        let bytes = payload(file, path, member)?;
+        let number = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok());
+        return number.map(Some).ok_or_else(|| bad_label(path, member, "is not the number of a class"));
+    }
+    let Some(member) = find("json") else { return Ok(None) };
+    let json: serde_json::Value = serde_json::from_slice(&payload(file, path, member)?)
+        .map_err(|error| bad_label(path, member, &format!("is not JSON: {error}")))?;
+    match json.get("label") {
+        None | Some(serde_json::Value::Null) => Ok(None),
+        Some(value) => {
+            let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
+            number.map(Some).ok_or_else(|| bad_label(path, member, "has a \"label\" that is not the number of a class"))
+        }
     }
 }
 
-fn class_names(root: &Path) -> Result<Vec<String>, DatasetError> {
-    let folder = if root.is_dir() { root } else { root.parent().unwrap_or(root) };
-    for name in ["classes.txt", "classnames.txt"] {
-        let path = folder.join(name);
-        if path.is_file() {
-            let text = std::fs::read_to_string(&path).map_err(DatasetError::io(&path))?;
-            return Ok(text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect());
-        }
+fn payload(file: &File, path: &Path, member: &Member) -> Result<Vec<u8>, DatasetError> {
+    let Region { offset, len } = member.region;
+    if len > MAX_LABEL_BYTES {
+        return Err(bad_label(path, member, &format!("has {len} bytes; a label has at most {MAX_LABEL_BYTES}")));
     }
-    Ok(Vec::new())
+    let mut bytes = vec![0; len as usize];
+    file.fill(&mut bytes, offset).map_err(DatasetError::io(path))?;
+    Ok(bytes)
 }
+
+fn bad_label(path: &Path, member: &Member, what: &str) -> DatasetError {
+    let Member { name, region: Region { offset, .. } } = member;
+    DatasetError::Malformed { path: path.to_path_buf(), what: format!("at byte {offset}: {name} {what}") }
+}
+
+#[cfg(test)]
+mod tests;

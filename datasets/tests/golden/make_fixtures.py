@@ -10,12 +10,15 @@ photos that are not shipped.
 
 import hashlib
 import io
+import json
 import pathlib
 import struct
 import sys
 import zlib
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import simplejpeg
 from PIL import Image
 from torchvision import transforms
@@ -171,12 +174,24 @@ def photos(folder):
     write("photos.tsv", lines)
 
 
+def hub():
+    """A file as the `datasets` library writes it: two images and a null."""
+    names = {"names": ["cat", "dog"], "_type": "ClassLabel"}
+    features = {"info": {"features": {"image": {"_type": "Image"}, "label": names}}}
+    images = [{"bytes": (HERE / name).read_bytes(), "path": name} for name in ["grey.jpg", "grey.png"]]
+    kind = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    table = pyarrow.table({"image": pyarrow.array([*images, None], kind), "label": pyarrow.array([1, 0, -1], pyarrow.int64())})
+    table = table.replace_schema_metadata({"huggingface": json.dumps(features)})
+    pyarrow.parquet.write_table(table, HERE / "hub.parquet", row_group_size=2)
+
+
 def write(name, lines):
     (HERE / name).write_text("".join("\t".join(map(str, line)) + "\n" for line in lines))
 
 
 if __name__ == "__main__":
     write_files()
+    hub()
     lines = []
     decoded(lines)
     resized(lines)

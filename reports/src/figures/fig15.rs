@@ -33,20 +33,17 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
     if rows.is_empty() {
         return Ok(None);
     }
-    // Twins start a row, so that they stand side by side.
-    let lines: usize = rows.iter().map(|r| r.len().div_ceil(panels::COLUMNS)).sum();
-    let widest = if rows.iter().any(|r| r.len() > 1) { panels::COLUMNS } else { 1 };
-    let height = panels::PANEL.1 * lines as f64;
-    let mut svg = Svg::new(panels::PANEL.0 * widest as f64, height, "Distribution of norms by kind of token");
-    let mut line = 0;
-    for row in &rows {
+    let mut lines = panels::Lines::default();
+    let firsts: Vec<usize> = rows.iter().map(|row| lines.row(row.len())).collect();
+    let (width, height) = lines.size();
+    let mut svg = Svg::new(width, height, "Distribution of norms by kind of token");
+    for (row, first) in rows.iter().zip(firsts) {
         let norms = edges(row.iter().flat_map(|(_, curves)| curves.iter().map(|(_, h)| h)));
         for (i, (m, curves)) in row.iter().enumerate() {
             if let Some(norms) = norms {
-                draw(&mut svg, line * panels::COLUMNS + i, m, curves, norms);
+                draw(&mut svg, first + i, m, curves, norms);
             }
         }
-        line += row.len().div_ceil(panels::COLUMNS);
     }
     Ok(Some(Figure {
         id: "fig15",

@@ -155,7 +155,7 @@ fn draw(svg: &mut Svg, block: &Block, top: f64) -> Result<RgbImage, ReportError>
     let mut rows: Vec<Vec<RgbImage>> = vec![vec![]];
     for (i, (_, name, picture)) in block.pictures.iter().enumerate() {
         let size = fitted(picture, height);
-        svg.picture((column_left(i), y), size, &png(picture)?, name);
+        svg.picture((column_left(i), y), size, &png(picture)?, name, false);
         svg.text(column_left(i), y + height + 13.0, Anchor::Start, Ink::Tick, &shortened(name));
         rows[0].push(picture.clone());
     }
@@ -171,7 +171,7 @@ fn draw(svg: &mut Svg, block: &Block, top: f64) -> Result<RgbImage, ReportError>
             let size = fitted(&block.pictures[i].2, height);
             let raster = map.raster(scale);
             let outliers = map.patches.values().filter(|(_, outlier)| *outlier).count();
-            svg.picture((column_left(i), y), size, &png(&raster)?, &block.pictures[i].1);
+            svg.picture((column_left(i), y), size, &png(&raster)?, &block.pictures[i].1, true);
             let largest = map.patches.values().map(|(norm, _)| f64::from(*norm)).fold(0.0, f64::max);
             let below = match outliers {
                 0 => format!("max {}", number(largest, Unit::Number)),

@@ -43,7 +43,7 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
         title: "Figure 7: norms of patches without and with registers".to_owned(),
         caption: "Share of patch tokens by L2 norm at the site that each legend names, before the final LayerNorm; both \
                   axes logarithmic, 40 bins per factor of ten. [CLS] and registers are not counted. Dashed: the cut-off \
-                  above which a patch is called an outlier, in the colour of its model."
+                  that a calibration pass found, above which a patch is called an outlier."
             .to_owned(),
         protocol: "docs/protocols/fig7.md",
         svg: svg.finish(),

@@ -17,20 +17,34 @@ const FAINTEST: f64 = 1e-5;
 
 /// Draws the figure; none without histograms of blocks.
 pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
-    let mut read: Vec<(&Measured, Histograms)> = Vec::new();
-    for m in panels::twins(context).into_iter().flatten() {
-        let histograms = Histograms::read(m.subject)?;
-        if !histograms.blocks().is_empty() {
-            read.push((m, histograms));
+    let mut rows: Vec<Vec<(&Measured, Histograms)>> = Vec::new();
+    for twins in panels::twins(context) {
+        let mut row = Vec::new();
+        for m in twins {
+            let histograms = Histograms::read(m.subject)?;
+            if !histograms.blocks().is_empty() {
+                row.push((m, histograms));
+            }
+        }
+        if !row.is_empty() {
+            rows.push(row);
         }
     }
-    if read.is_empty() {
+    if rows.is_empty() {
         return Ok(None);
     }
-    let (width, height) = panels::size(read.len());
+    let mut lines = panels::Lines::default();
+    let firsts: Vec<usize> = rows.iter().map(|row| lines.row(row.len())).collect();
+    let (width, height) = lines.size();
     let mut svg = Svg::new(width, height + 52.0, "Norms of patches after each block");
-    for (i, (m, histograms)) in read.iter().enumerate() {
-        draw(&mut svg, i, m, &histograms.blocks());
+    for (row, first) in rows.iter().zip(firsts) {
+        // One axis of norms for twins: what registers took away is then seen.
+        let norms = edges(row.iter().flat_map(|(_, h)| h.blocks().into_values()));
+        for (i, (m, histograms)) in row.iter().enumerate() {
+            if let Some(norms) = norms {
+                draw(&mut svg, first + i, m, &histograms.blocks(), norms);
+            }
+        }
     }
     color_bar(&mut svg, height);
     Ok(Some(Figure {
@@ -45,8 +59,7 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
     }))
 }
 
-fn draw(svg: &mut Svg, i: usize, m: &Measured, blocks: &BTreeMap<usize, &Histogram>) {
-    let Some(norms) = edges(blocks.values().copied()) else { return };
+fn draw(svg: &mut Svg, i: usize, m: &Measured, blocks: &BTreeMap<usize, &Histogram>, norms: (f64, f64)) {
     let last = blocks.keys().next_back().copied().unwrap_or(0);
     // The frame of a plot of shares, with other scales in it.
     let frame = panels::shares(i, norms, FAINTEST);

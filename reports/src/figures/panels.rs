@@ -34,6 +34,28 @@ pub fn twins<'a, 'b>(context: &'b Context<'a>) -> Vec<Vec<&'b Measured<'a>>> {
     rows
 }
 
+/// Where panels of several rows stand: each row starts a line, and goes on in the next when it is longer than one.
+#[derive(Debug, Default)]
+pub struct Lines {
+    lines: usize,
+    widest: usize,
+}
+
+impl Lines {
+    /// Takes room for a row of `panels`; gives the number of its first panel.
+    pub fn row(&mut self, panels: usize) -> usize {
+        let first = self.lines * COLUMNS;
+        self.lines += panels.div_ceil(COLUMNS);
+        self.widest = self.widest.max(panels.min(COLUMNS));
+        first
+    }
+
+    /// Size of the drawing.
+    pub fn size(&self) -> (f64, f64) {
+        (PANEL.0 * self.widest.max(1) as f64, PANEL.1 * self.lines as f64)
+    }
+}
+
 /// Size of a drawing of `panels` panels.
 pub fn size(panels: usize) -> (f64, f64) {
     let columns = panels.clamp(1, COLUMNS);
@@ -82,6 +104,13 @@ pub fn registers(count: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_starts_a_line() {
+        let mut lines = Lines::default();
+        assert_eq!([lines.row(1), lines.row(3), lines.row(2)], [0, 2, 6]);
+        assert_eq!(lines.size(), (2.0 * PANEL.0, 4.0 * PANEL.1));
+    }
 
     #[test]
     fn floors_are_powers_of_ten_below_the_rarest() {

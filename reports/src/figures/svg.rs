@@ -100,7 +100,7 @@ impl Svg {
     pub fn rect(&mut self, at: (f64, f64), size: (f64, f64), fill: &str) {
         let _ = writeln!(
             self.body,
-            "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"{fill}\"/>",
+            "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"{fill}\" shape-rendering=\"crispEdges\"/>",
             px(at.0),
             px(at.1),
             px(size.0),
@@ -152,11 +152,12 @@ impl Svg {
         let _ = writeln!(self.body, "<path d=\"{d}\" fill=\"{fill}\" fill-opacity=\"0.18\"/>");
     }
 
-    /// A PNG picture, stretched to `size`.
-    pub fn picture(&mut self, at: (f64, f64), size: (f64, f64), png: &[u8], title: &str) {
+    /// A PNG picture, stretched to `size`; `patches` keeps its pixels square.
+    pub fn picture(&mut self, at: (f64, f64), size: (f64, f64), png: &[u8], title: &str, patches: bool) {
+        let rendering = if patches { " style=\"image-rendering:pixelated\"" } else { "" };
         let _ = writeln!(
             self.body,
-            "<image x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" preserveAspectRatio=\"none\" \
+            "<image x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" preserveAspectRatio=\"none\"{rendering} \
              href=\"data:image/png;base64,{}\"><title>{}</title></image>",
             px(at.0),
             px(at.1),
@@ -203,7 +204,7 @@ mod tests {
     fn foreign_text_stays_text() {
         let mut svg = Svg::new(10.0, 10.0, "\"><script>");
         svg.text(0.0, 0.0, Anchor::Start, Ink::Label, "</text><script>x</script>\0");
-        svg.picture((0.0, 0.0), (1.0, 1.0), &[], "<&>");
+        svg.picture((0.0, 0.0), (1.0, 1.0), &[], "<&>", true);
         let text = svg.finish();
         assert!(!text.contains("<script") && !text.contains('\0'), "{text}");
     }

@@ -2,7 +2,7 @@
 
 use super::{Footnotes, Report, Shown, group_heading, legible, shown};
 use crate::figures::Figure;
-use crate::tables::{Cell, Group, Table};
+use crate::tables::{Column, Group, Table};
 use crate::verdict::Verdict;
 
 const STYLE: &str = include_str!("report.css");
@@ -70,10 +70,8 @@ pub fn table(table: &Table) -> String {
         out.push_str("<p class=\"nothing\">Nothing was measured.</p>\n</section>\n");
         return out;
     }
-    let textual = !table.groups.iter().flat_map(|g| &g.rows).flat_map(|r| &r.cells).any(|c| !c.beside.is_empty() || c.ours.is_some_and(|v| v.unit != crate::tables::Unit::Count));
     out.push_str(&format!(
-        "<div class=\"scroll\"><table{}>\n<thead><tr><th scope=\"col\">{}</th>",
-        if textual { " class=\"textual\"" } else { "" },
+        "<div class=\"scroll\"><table>\n<thead><tr><th scope=\"col\">{}</th>",
         escape(table.stub)
     ));
     for column in &table.columns {
@@ -81,7 +79,7 @@ pub fn table(table: &Table) -> String {
             "" => String::new(),
             sub => format!("<span class=\"sub\">{}</span>", escape(sub)),
         };
-        out.push_str(&format!("<th scope=\"col\">{}{sub}</th>", escape(&column.label)));
+        out.push_str(&format!("<th scope=\"col\"{}>{}{sub}</th>", class(column), escape(&column.label)));
     }
     out.push_str("</tr></thead>\n");
     for g in &table.groups {
@@ -100,8 +98,8 @@ pub fn table(table: &Table) -> String {
 }
 
 fn group(table: &Table, group: &Group, footnotes: &Footnotes) -> String {
-    let class = if group.measured { "" } else { " class=\"unmeasured\"" };
-    let mut out = format!("<tbody{class}>\n");
+    let unmeasured = if group.measured { "" } else { " class=\"unmeasured\"" };
+    let mut out = format!("<tbody{unmeasured}>\n");
     if let Some((label, provenance, about)) = group_heading(group) {
         let weights = provenance.map_or_else(String::new, |p| format!(" <span class=\"chip weights\">{p}</span>"));
         out.push_str(&format!(
@@ -113,8 +111,8 @@ fn group(table: &Table, group: &Group, footnotes: &Footnotes) -> String {
     }
     for row in &group.rows {
         out.push_str(&format!("<tr><th scope=\"row\">{}</th>", escape(&row.label)));
-        for c in &row.cells {
-            out.push_str(&cell(c, &shown(c, table.spread, footnotes)));
+        for (c, column) in row.cells.iter().zip(&table.columns) {
+            out.push_str(&cell(&shown(c, table.spread, footnotes), column, c.ours.is_some()));
         }
         out.push_str("</tr>\n");
     }
@@ -122,11 +120,16 @@ fn group(table: &Table, group: &Group, footnotes: &Footnotes) -> String {
     out
 }
 
-fn cell(cell: &Cell, shown: &Shown) -> String {
-    let class = if cell.text.is_empty() { "" } else { " class=\"text\"" };
-    let mut out = format!("<td{class}>");
+/// Text columns stand at the left, columns of numbers at the right.
+fn class(column: &Column) -> &'static str {
+    if column.text { " class=\"text\"" } else { "" }
+}
+
+fn cell(shown: &Shown, column: &Column, number: bool) -> String {
+    let mut out = format!("<td{}>", class(column));
     if !shown.main.is_empty() {
-        out.push_str(&format!("<span class=\"ours\">{}", escape(&shown.main)));
+        let class = if number { "ours" } else { "words" };
+        out.push_str(&format!("<span class=\"{class}\">{}", escape(&shown.main)));
         if let Some(spread) = &shown.spread {
             out.push_str(&format!("<span class=\"spread\"> ± {}</span>", escape(spread)));
         }

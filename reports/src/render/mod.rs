@@ -127,7 +127,9 @@ pub(crate) fn shown(cell: &Cell, spread: Spread, footnotes: &Footnotes) -> Shown
         who: b.who,
         text: b.text.clone(),
         verdict: match &b.verdict {
-            Verdict::NotComparable(_) | Verdict::NotMeasured => None,
+            Verdict::NotComparable(_) => None,
+            // A published number without ours is a row of the published table; an untested truth is a gap of ours.
+            Verdict::NotMeasured if b.who != "truth" => None,
             other => Some(other.clone()),
         },
         note: match &b.verdict {

@@ -68,7 +68,7 @@ pub fn build(context: &Context) -> Table {
         stub: "token",
         columns: QUANTITIES
             .iter()
-            .map(|(_, _, _, _, label, sub)| Column { label: (*label).to_owned(), sub: (*sub).to_owned() })
+            .map(|(_, _, _, _, label, sub)| Column::with_sub(*label, *sub))
             .collect(),
         groups,
         spread: Spread::StdErr,

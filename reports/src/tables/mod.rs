@@ -170,12 +170,24 @@ pub struct Column {
     pub label: String,
     /// Second line of the heading, or empty.
     pub sub: String,
+    /// Whether it holds text, not numbers.
+    pub text: bool,
 }
 
 impl Column {
     /// A column with a heading of one line.
     pub fn new(label: impl Into<String>) -> Self {
-        Self { label: label.into(), sub: String::new() }
+        Self { label: label.into(), ..Self::default() }
+    }
+
+    /// A column of numbers with a heading of two lines.
+    pub fn with_sub(label: impl Into<String>, sub: impl Into<String>) -> Self {
+        Self { label: label.into(), sub: sub.into(), text: false }
+    }
+
+    /// A column of text.
+    pub fn text(label: impl Into<String>) -> Self {
+        Self { label: label.into(), sub: String::new(), text: true }
     }
 }
 

@@ -75,7 +75,7 @@ pub fn build(context: &Context) -> Table {
         title: "Vital signs".to_owned(),
         caption: "Norms are L2 norms of tokens at the site named in the heading of a column, before the final \
                   LayerNorm. ± is the standard error, tokens taken as independent. Outliers are told by each \
-                  column's own policy. More statistics are in the table `scores`."
+                  column's own policy. The table scores of the store has more statistics."
             .to_owned(),
         protocol: "docs/protocols/norms.md",
         stub: "sign",
@@ -88,7 +88,7 @@ pub fn build(context: &Context) -> Table {
 fn column(measured: &Measured) -> Column {
     let s = measured.subject;
     let sub = [s.dataset.as_str(), &s.site, s.weights.label()];
-    Column { label: s.model.clone(), sub: sub.iter().filter(|t| !t.is_empty()).copied().collect::<Vec<_>>().join(" · ") }
+    Column::with_sub(s.model.clone(), sub.iter().filter(|t| !t.is_empty()).copied().collect::<Vec<_>>().join(" · "))
 }
 
 fn group(label: &str, rows: Vec<Row>) -> Group {

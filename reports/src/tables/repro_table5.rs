@@ -72,7 +72,21 @@ fn filled(context: &Context, counts: &[usize]) -> Vec<Group> {
             }
         }
     }
-    groups.into_iter().map(|(_, group)| group).collect()
+    let mut groups: Vec<Group> = groups.into_iter().map(|(_, group)| group).collect();
+    for row in groups.iter_mut().flat_map(|g| &mut g.rows) {
+        complete(context, row, counts);
+    }
+    groups
+}
+
+/// Puts the study's numbers into the cells of a row that were not measured.
+fn complete(context: &Context, row: &mut Row, counts: &[usize]) {
+    let Some(model) = row.label.strip_suffix(", CIFAR-10").and_then(study_column) else { return };
+    for (cell, registers) in row.cells.iter_mut().zip(counts) {
+        if *cell == Cell::default() {
+            *cell = Cell::unmeasured(published(context, model, *registers), Unit::Percent);
+        }
+    }
 }
 
 fn cell(context: &Context, measured: &Measured, score: Option<&Score>) -> Cell {

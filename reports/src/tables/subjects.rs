@@ -20,7 +20,7 @@ pub fn build(context: &Context) -> Table {
             .to_owned(),
         protocol: "docs/protocols/norms.md",
         stub: "model",
-        columns: columns.map(Column::new).into(),
+        columns: columns.map(|c| if c == "images" { Column::new(c) } else { Column::text(c) }).into(),
         groups: vec![Group { measured: true, rows: rows.collect(), ..Group::default() }],
         spread: Spread::StdErr,
     }

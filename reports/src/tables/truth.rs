@@ -17,7 +17,7 @@ pub fn build(context: &Context) -> Table {
             .to_owned(),
         protocol: "docs/protocols/norms.md",
         stub: "number",
-        columns: vec![Column::new("measured"), Column::new("because")],
+        columns: vec![Column::new("measured"), Column::text("because")],
         groups: groups
             .map(|m| Group {
                 label: format!("{} on {}", m.subject.model, m.subject.dataset),

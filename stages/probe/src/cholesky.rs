@@ -4,8 +4,9 @@
 //! substitution, the rest by one matrix product, which is where the d³/3 operations are. Written here because the
 //! linear algebra crates that have it bring a LAPACK or a second matrix type. Source: Golub & Van Loan §4.2.
 
-use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayViewMut2, Axis, s};
+
+use crate::products::product;
 
 const BLOCK: usize = 64;
 
@@ -32,7 +33,7 @@ impl Cholesky {
                     row[j] = (row[j] - done) / diagonal[[j, j]];
                 }
             }
-            general_mat_mul(-1.0, &panel, &panel.t(), 1.0, &mut rest);
+            product(1.0, &mut rest, -1.0, &panel.view(), &panel.t());
             start = end;
         }
         Some(Self { lower: a })
@@ -45,7 +46,7 @@ impl Cholesky {
             let end = (start + BLOCK).min(d);
             let (done, mut rest) = b.view_mut().split_at(Axis(0), start);
             let mut rows = rest.slice_mut(s![..end - start, ..]);
-            general_mat_mul(-1.0, &self.lower.slice(s![start..end, ..start]), &done, 1.0, &mut rows);
+            product(1.0, &mut rows, -1.0, &self.lower.slice(s![start..end, ..start]), &done.view());
             for i in 0..end - start {
                 let (done, mut rest) = rows.view_mut().split_at(Axis(0), i);
                 let mut row = rest.row_mut(0);
@@ -67,7 +68,7 @@ impl Cholesky {
                     z.scaled_add(-l, &row);
                 }
             }
-            general_mat_mul(-1.0, &self.lower.slice(s![start..end, ..start]).t(), &rows, 1.0, &mut above);
+            product(1.0, &mut above, -1.0, &self.lower.slice(s![start..end, ..start]).t(), &rows.view());
         }
     }
 }

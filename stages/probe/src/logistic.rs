@@ -8,8 +8,10 @@
 //! only on request, since that changes what the penalty means: [`Standardise::Floor`] is for probes that must see
 //! directions of little variance, with a floor against directions of none.
 //!
-//! Two solvers: linfa-logistic, and [`crate::lbfgs`], faster by the whitening metric and able to reach the optimum on
-//! raw tokens. `Auto` gives small problems to linfa, hands over what it leaves unconverged, and takes the large ones
+//! Two solvers: linfa-logistic, and [`crate::lbfgs`], which reaches the optimum on raw tokens where linfa cannot.
+//! linfa computes its cost with one maximum for the whole batch (see [`crate::softmax`]); once logits spread over more
+//! than 34, cost and gradient disagree and its line search, which has no limit, may stop, or never return. `Auto`
+//! therefore gives linfa the small problems on which no point of its path can spread so far, and takes the others
 //! itself. Both are judged by the same certificate, and [`Fit::converged`] says what came out; a fit that did not
 //! converge is no result.
 
@@ -41,19 +43,21 @@ pub enum Standardise {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Solver {
-    /// linfa where the problem is small, and the rest by our own.
+    /// linfa where the problem is small and its cost exact, our own elsewhere.
     #[default]
     Auto,
-    /// linfa-logistic alone.
+    /// linfa-logistic alone. On features of large norm it may not return.
     Linfa,
     /// Our own L-BFGS alone.
     Lbfgs,
 }
 
-/// Problems of at most this N × D × K go to linfa first: above it linfa is five to twenty times slower.
+/// Problems of at most this N × D × K may go to linfa: above it linfa is five to twenty times slower.
 const LINFA_MAX: usize = 2_000_000;
 /// Iterations that linfa gets before our own solver goes on from its point.
 const LINFA_ITERATIONS: u32 = 200;
+/// Spread of logits below which linfa's log-sum-exp is exact: e⁻³⁰ is well above its clamp of 1e-15.
+const LINFA_SPREAD: f64 = 30.0;
 
 /// Parameters, unchecked.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -232,11 +236,10 @@ impl ValidLogistic {
         let mut problem = Softmax { x: x.view(), y: &y, classes: classes.len(), lambda: 1.0 };
         let mut weights = lbfgs::prior(&problem);
         let start = lbfgs::start(&problem);
-        let mut linfa_failed = false;
         let mut fits = Vec::with_capacity(grid.len());
         for c in grid {
             problem.lambda = 1.0 / c;
-            let (end, by) = self.minimise(&problem, weights, start, &mut linfa_failed);
+            let (end, by) = self.minimise(&problem, weights, start);
             // Back to raw features: z = ((x − mean)/scale)·W + b.
             let (w, b) = end.weights.view().split_at(Axis(0), x.ncols());
             let raw = &w / &scale.view().insert_axis(Axis(1));
@@ -255,27 +258,17 @@ impl ValidLogistic {
         Ok(fits)
     }
 
-    /// One fit of the path. `linfa_failed` remembers that linfa left an earlier, easier one unconverged.
-    fn minimise(
-        &self,
-        problem: &Softmax<'_>,
-        weights: Weights,
-        start: f64,
-        linfa_failed: &mut bool,
-    ) -> (Minimum, Solver) {
+    /// One fit of the path, and who made it.
+    fn minimise(&self, problem: &Softmax<'_>, weights: Weights, start: f64) -> (Minimum, Solver) {
         let stop = Stop { gap_frac: self.0.gap_frac, max_iterations: self.0.max_iterations };
-        let small = problem.x.len() * problem.classes <= LINFA_MAX;
         let weights = match self.0.solver {
-            Solver::Linfa => {
-                return (linfa_fit::minimise(problem, weights, start, stop, 3), Solver::Linfa);
-            }
-            Solver::Auto if small && !*linfa_failed => {
+            Solver::Linfa => return (linfa_fit::minimise(problem, weights, start, stop, 3), Solver::Linfa),
+            Solver::Auto if linfa_is_exact(problem, start) => {
                 let stop = Stop { max_iterations: LINFA_ITERATIONS, ..stop };
                 let end = linfa_fit::minimise(problem, weights, start, stop, 1);
                 if end.converged {
                     return (end, Solver::Linfa);
                 }
-                *linfa_failed = true;
                 end.weights
             }
             Solver::Auto | Solver::Lbfgs => weights,
@@ -297,6 +290,18 @@ impl ValidLogistic {
         }
         (x, mean, scale)
     }
+}
+
+/// Whether the problem is small and no point of a descent from `start` has logits that spread beyond linfa's reach.
+///
+/// A descent keeps λ/2·‖W‖² ≤ F ≤ `start`, so that logits of one row differ by at most 2·‖x‖·√(2·`start`/λ), and
+/// those of two rows by no more with the longest x.
+fn linfa_is_exact(problem: &Softmax<'_>, start: f64) -> bool {
+    if problem.x.len() * problem.classes > LINFA_MAX {
+        return false;
+    }
+    let longest = problem.x.rows().into_iter().map(|r| r.dot(&r)).fold(0.0, f64::max).sqrt();
+    2.0 * longest * (2.0 * start / problem.lambda).sqrt() <= LINFA_SPREAD
 }
 
 #[cfg(test)]

@@ -58,7 +58,10 @@ fn literal_end(chars: &[char], i: usize) -> Option<(usize, Kind)> {
     let word_before = i > 0 && (at(i - 1).is_alphanumeric() || at(i - 1) == '_');
     match (at(i), at(i + 1)) {
         ('/', '/') => Some(((i..chars.len()).find(|&k| chars[k] == '\n').unwrap_or(chars.len()), Kind::Comment)),
-        ('/', '*') => Some(((i + 2..chars.len()).find(|&k| at(k) == '*' && at(k + 1) == '/').map_or(chars.len(), |k| k + 2), Kind::Comment)),
+        ('/', '*') => Some((
+            (i + 2..chars.len()).find(|&k| at(k) == '*' && at(k + 1) == '/').map_or(chars.len(), |k| k + 2),
+            Kind::Comment,
+        )),
         ('"', _) => Some((quoted(chars, i + 1), Kind::Literal)),
         ('r', '#' | '"') if !word_before || at(i - 1) == 'b' => {
             let hashes = chars[i + 1..].iter().take_while(|&&c| c == '#').count();
@@ -70,7 +73,9 @@ fn literal_end(chars: &[char], i: usize) -> Option<(usize, Kind)> {
             Some((end, Kind::Literal))
         }
         // A character, unless it is a lifetime.
-        ('\'', '\\') => Some(((i + 3..chars.len()).find(|&k| chars[k] == '\'').map_or(chars.len(), |k| k + 1), Kind::Literal)),
+        ('\'', '\\') => {
+            Some(((i + 3..chars.len()).find(|&k| chars[k] == '\'').map_or(chars.len(), |k| k + 1), Kind::Literal))
+        }
         ('\'', _) if at(i + 2) == '\'' => Some((i + 3, Kind::Literal)),
         _ => None,
     }
@@ -110,6 +115,11 @@ fn comments_and_literals_are_told_from_code() {
     assert!(!kept.contains(['x', 'y', 'z', 'q', 'c', 'd', '"']), "{kept}");
     assert!(kept.contains("fn f<'a>(b: &'a u8) {}") && kept.ends_with(" e\n"), "{kept}");
     assert!(code(text, false).contains("r#\"q\"r\"#"));
-    assert_eq!(without_tests("a\n#[cfg(test)]\nmod t { { } }\nb\n#[cfg(test)]\nmod u;\nc").split_whitespace().collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert_eq!(
+        without_tests("a\n#[cfg(test)]\nmod t { { } }\nb\n#[cfg(test)]\nmod u;\nc")
+            .split_whitespace()
+            .collect::<Vec<_>>(),
+        ["a", "b", "c"]
+    );
     assert_eq!(lines_with("xprintln!()\nprintln!()\n", "println!"), [2]);
 }

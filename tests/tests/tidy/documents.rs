@@ -20,7 +20,13 @@ pub fn tables(files: &[File]) -> Vec<TableSource> {
     let mut tables = Vec::new();
     for file in files.iter().filter(|f| f.folder() == "schemas/src/tables") {
         let Some((_, body)) = file.text.split_once("table! {") else { continue };
-        let mut table = TableSource { name: String::new(), disk: String::new(), version: String::new(), doc: String::new(), columns: Vec::new() };
+        let mut table = TableSource {
+            name: String::new(),
+            disk: String::new(),
+            version: String::new(),
+            doc: String::new(),
+            columns: Vec::new(),
+        };
         let mut doc: Vec<&str> = Vec::new();
         for line in body.lines().map(str::trim) {
             if let Some(sentence) = line.strip_prefix("///") {
@@ -28,9 +34,14 @@ pub fn tables(files: &[File]) -> Vec<TableSource> {
             } else if let Some((name, rest)) = line.split_once(" = \"") {
                 let (disk, rest) = rest.split_once("\" v ").unwrap_or((rest, ""));
                 (table.name, table.disk) = (name.to_owned(), disk.to_owned());
-                (table.version, table.doc) = (rest.trim_end_matches([' ', '{']).to_owned(), std::mem::take(&mut doc).join(" "));
+                (table.version, table.doc) =
+                    (rest.trim_end_matches([' ', '{']).to_owned(), std::mem::take(&mut doc).join(" "));
             } else if let Some((column, rust)) = line.split_once(": ") {
-                table.columns.push([column.to_owned(), disk_type(rust.trim_end_matches(',')), std::mem::take(&mut doc).join(" ")]);
+                table.columns.push([
+                    column.to_owned(),
+                    disk_type(rust.trim_end_matches(',')),
+                    std::mem::take(&mut doc).join(" "),
+                ]);
             }
         }
         tables.push(table);
@@ -54,7 +65,9 @@ fn disk_type(rust: &str) -> String {
 
 /// `docs/formats.md` has every table, and every column with its type and its doc sentence.
 pub fn dictionary(files: &[File]) -> Vec<String> {
-    let Some(page) = find(files, "docs/formats.md") else { return vec!["docs/formats.md: write the dictionary of all tables".to_owned()] };
+    let Some(page) = find(files, "docs/formats.md") else {
+        return vec!["docs/formats.md: write the dictionary of all tables".to_owned()];
+    };
     let mut complaints = Vec::new();
     for table in tables(files) {
         let heading = format!("## `{}`, version {}", table.disk, table.version);
@@ -105,21 +118,27 @@ pub fn protocols(files: &[File]) -> Vec<String> {
 
 /// `docs/study.md` has every key of the study file and every preset.
 pub fn study_keys(files: &[File]) -> Vec<String> {
-    let Some(page) = find(files, "docs/study.md") else { return vec!["docs/study.md: explain the study file".to_owned()] };
+    let Some(page) = find(files, "docs/study.md") else {
+        return vec!["docs/study.md: explain the study file".to_owned()];
+    };
     let mut keys = BTreeSet::new();
     if let Some(file) = find(files, "pipeline/vitals/src/study/file.rs") {
         let mut renamed = None;
         for line in file.text.lines().map(str::trim) {
             if line.starts_with("#[serde(") {
                 renamed = between(line, "rename = \"", "\"").first().copied();
-            } else if let Some(field) = line.strip_prefix("pub ").and_then(|l| l.split_once(": ")).map(|(name, _)| name) {
+            } else if let Some((field, _)) =
+                line.strip_prefix("pub ").filter(|l| !l.contains('(')).and_then(|l| l.split_once(": "))
+            {
                 keys.insert(renamed.take().unwrap_or(field));
             }
         }
     }
     let unexplained = keys.into_iter().filter(|key| !page.text.contains(&format!("`{key}`")));
-    let mut complaints: Vec<String> = unexplained.map(|key| format!("docs/study.md: explain the key `{key}`")).collect();
-    let presets = files.iter().filter(|f| f.folder() == "studies" && !page.text.contains(&format!("studies/{}.toml", f.stem())));
+    let mut complaints: Vec<String> =
+        unexplained.map(|key| format!("docs/study.md: explain the key `{key}`")).collect();
+    let presets =
+        files.iter().filter(|f| f.folder() == "studies" && !page.text.contains(&format!("studies/{}.toml", f.stem())));
     complaints.extend(presets.map(|f| format!("docs/study.md: say what the preset {} is for", f.path)));
     complaints
 }
@@ -132,17 +151,55 @@ pub fn exit_codes(files: &[File]) -> Vec<String> {
     let body = source.text.split_once("pub enum Code {").map_or("", |(_, rest)| rest.split('}').next().unwrap_or(rest));
     let codes = body.lines().filter_map(|l| l.split_once(" = ")?.1.trim_end_matches(',').parse().ok());
     let codes: BTreeSet<u8> = codes.chain([0]).collect();
-    let listed: BTreeSet<u8> = readme.text.lines().filter_map(|l| l.strip_prefix("| ")?.split(' ').next()?.parse().ok()).collect();
+    let listed: BTreeSet<u8> =
+        readme.text.lines().filter_map(|l| l.strip_prefix("| ")?.split(' ').next()?.parse().ok()).collect();
     let missing = codes.difference(&listed).map(|code| format!("README.md: add exit code {code} to the table"));
-    let gone = listed.difference(&codes).map(|code| format!("README.md: no error has exit code {code}; remove its row"));
+    let gone =
+        listed.difference(&codes).map(|code| format!("README.md: no error has exit code {code}; remove its row"));
     missing.chain(gone).collect()
+}
+
+/// Commands and options that documents show exist.
+pub fn commands(files: &[File]) -> Vec<String> {
+    let Some(cli) = find(files, "pipeline/vitals/src/cli.rs") else {
+        return vec!["pipeline/vitals/src/cli.rs: the command line has moved; mend this rule".to_owned()];
+    };
+    let variants =
+        cli.text.split_once("pub enum Command {").map_or("", |(_, rest)| rest.split("\n}").next().unwrap_or(rest));
+    let commands: BTreeSet<String> =
+        variants.lines().filter_map(|l| l.trim().split_once('(')).map(|(name, _)| name.to_lowercase()).collect();
+    let fields = between(&cli.text, "#[arg(long", ": ").into_iter().filter_map(|l| l.rsplit_once("pub "));
+    let mut options: BTreeSet<String> = fields.map(|(_, name)| format!("--{}", name.replace('_', "-"))).collect();
+    options.extend(["--help", "--version"].map(str::to_owned));
+
+    let mut complaints = Vec::new();
+    for file in files.iter().filter(|f| f.is("md") && !f.is_test()) {
+        for (number, line) in file.text.lines().enumerate() {
+            for (at, _) in line.match_indices("vitals ") {
+                if line[..at].ends_with(|c: char| c.is_alphanumeric() || "/-_".contains(c)) {
+                    continue;
+                }
+                let shown = line[at + 7..].split(['`', '|', '&', ';']).next().unwrap_or_default();
+                let mut words =
+                    shown.split_whitespace().map(|w| w.trim_matches(|c: char| !c.is_alphanumeric() && c != '-'));
+                let command = words.next().filter(|w| w.starts_with(|c: char| c.is_ascii_lowercase()));
+                let Some(command) = command else { continue };
+                let unknown = (!commands.contains(command)).then_some(command);
+                let options = words.take_while(|w| *w != "#").filter(|w| w.starts_with("--") && !options.contains(*w));
+                for word in unknown.into_iter().chain(options) {
+                    complaints.push(format!("{}:{}: `vitals {command}` knows no `{word}`", file.path, number + 1));
+                }
+            }
+        }
+    }
+    complaints
 }
 
 /// Relative links of Markdown files lead to files or folders of the repository.
 pub fn links(files: &[File]) -> Vec<String> {
     let mut complaints = Vec::new();
     // Snapshots of reports link to files that are written beside them.
-    for file in files.iter().filter(|f| f.path.ends_with(".md") && !f.is_test()) {
+    for file in files.iter().filter(|f| f.is("md") && !f.is_test()) {
         for target in between(&file.text, "](", ")") {
             let target = target.split('#').next().unwrap_or(target);
             if target.is_empty() || target.contains("://") || target.contains(char::is_whitespace) {
@@ -167,14 +224,27 @@ pub fn links(files: &[File]) -> Vec<String> {
 
 /// No file names a folder that only one machine has.
 pub fn portable(files: &[File]) -> Vec<String> {
-    let folders = [concat!("/wo", "rk/"), concat!("/op", "t/"), concat!("/ho", "me/"), concat!("/ro", "ot/"), concat!("/Us", "ers/")];
+    let folders = [
+        concat!("/wo", "rk/"),
+        concat!("/op", "t/"),
+        concat!("/ho", "me/"),
+        concat!("/ro", "ot/"),
+        concat!("/Us", "ers/"),
+    ];
     let mut complaints = Vec::new();
     for file in files {
         for (number, line) in file.text.lines().enumerate() {
             // Within a longer path or word it is another folder.
-            let absolute = |folder: &str| line.match_indices(folder).any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || "._-}~".contains(c)));
+            let absolute = |folder: &str| {
+                line.match_indices(folder)
+                    .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || "._-}~".contains(c)))
+            };
             if folders.iter().any(|folder| absolute(folder)) {
-                complaints.push(format!("{}:{}: names a folder of one machine; use a relative path or ${{NAME}}", file.path, number + 1));
+                complaints.push(format!(
+                    "{}:{}: names a folder of one machine; use a relative path or ${{NAME}}",
+                    file.path,
+                    number + 1
+                ));
             }
         }
     }

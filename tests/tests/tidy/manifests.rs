@@ -22,7 +22,6 @@ const DOORS: &[(&str, &[&str])] = &[
     ("arrow", &["schemas"]),
     ("parquet", &["schemas"]),
     ("candle", &["vit", "extract"]),
-    ("gemm", &["vit"]),
     ("hf-hub", &["vit"]),
     ("linfa", &["probe"]),
     ("polars", &["reports"]),
@@ -46,7 +45,8 @@ fn manifests(files: &[File]) -> Vec<Manifest<'_>> {
         .iter()
         .filter(|f| f.path.ends_with("/Cargo.toml"))
         .map(|f| {
-            let mut m = Manifest { path: &f.path, name: String::new(), dependencies: Vec::new(), workspace_lints: false };
+            let mut m =
+                Manifest { path: &f.path, name: String::new(), dependencies: Vec::new(), workspace_lints: false };
             let mut section = "";
             for line in f.text.lines().map(str::trim) {
                 if let Some(header) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
@@ -62,7 +62,7 @@ fn manifests(files: &[File]) -> Vec<Manifest<'_>> {
                 if section.ends_with("dependencies") {
                     m.dependencies.push(key.split('.').next().unwrap_or(key).trim_matches('"').to_owned());
                 } else if section == "package" && key == "name" {
-                    m.name = value.trim_matches('"').to_owned();
+                    value.trim_matches('"').clone_into(&mut m.name);
                 } else if section == "lints" && key == "workspace" {
                     m.workspace_lints = value == "true";
                 }
@@ -77,12 +77,18 @@ pub fn floors(files: &[File]) -> Vec<String> {
     let mut complaints = Vec::new();
     for m in manifests(files) {
         let Some((_, allowed)) = FLOORS.iter().find(|(name, _)| *name == m.name) else {
-            complaints.push(format!("{}: crate `{}` has no floor; add it to FLOORS in tests/tests/tidy/manifests.rs and to ARCHITECTURE.md", m.path, m.name));
+            complaints.push(format!(
+                "{}: crate `{}` has no floor; add it to FLOORS in tests/tests/tidy/manifests.rs and to ARCHITECTURE.md",
+                m.path, m.name
+            ));
             continue;
         };
         for d in &m.dependencies {
             if FLOORS.iter().any(|(name, _)| name == d) && !allowed.contains(&d.as_str()) {
-                complaints.push(format!("{}: `{}` may not depend on `{d}`; move what is shared to a lower floor, or meet in a table", m.path, m.name));
+                complaints.push(format!(
+                    "{}: `{}` may not depend on `{d}`; move what is shared to a lower floor, or meet in a table",
+                    m.path, m.name
+                ));
             }
         }
     }
@@ -96,7 +102,11 @@ pub fn doors(files: &[File]) -> Vec<String> {
         for d in &m.dependencies {
             let door = DOORS.iter().find(|(package, _)| d == package || d.starts_with(&format!("{package}-")));
             if let Some((_, owners)) = door.filter(|(_, owners)| !owners.contains(&m.name.as_str())) {
-                complaints.push(format!("{}: `{d}` belongs to {}; ask that crate for what is needed", m.path, owners.join(", ")));
+                complaints.push(format!(
+                    "{}: `{d}` belongs to {}; ask that crate for what is needed",
+                    m.path,
+                    owners.join(", ")
+                ));
             }
         }
     }

@@ -42,6 +42,8 @@ fn listed(register: &str, slice: &str) -> String {
 /// How a slice may name a file: by its module, or by the type of its table.
 fn entries(file: &File) -> Vec<String> {
     let mut entries = vec![format!("{}::", file.stem())];
-    entries.extend(crate::documents::tables(std::slice::from_ref(file)).into_iter().map(|t| format!("describe::<{}>", t.name)));
+    entries.extend(
+        crate::documents::tables(std::slice::from_ref(file)).into_iter().map(|t| format!("describe::<{}>", t.name)),
+    );
     entries
 }

@@ -17,15 +17,25 @@ impl File {
         Self { path: path.to_owned(), text: text.to_owned() }
     }
 
+    /// Whether its name ends so (`md`, `rs`).
+    pub fn is(&self, extension: &str) -> bool {
+        Path::new(&self.path).extension().is_some_and(|e| e == extension)
+    }
+
     /// Whether it is Rust.
     pub fn is_rust(&self) -> bool {
-        self.path.ends_with(".rs")
+        self.is("rs")
     }
 
     /// Whether none of it is in the product: tests, benches, examples.
     pub fn is_test(&self) -> bool {
         let p = &self.path;
-        p.starts_with("tests/") || p.starts_with("benches/") || p.contains("/tests/") || p.contains("/benches/") || p.contains("/examples/") || p.ends_with("/tests.rs")
+        p.starts_with("tests/")
+            || p.starts_with("benches/")
+            || p.contains("/tests/")
+            || p.contains("/benches/")
+            || p.contains("/examples/")
+            || p.ends_with("/tests.rs")
     }
 
     /// Name without folders and ending.

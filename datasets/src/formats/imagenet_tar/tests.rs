@@ -1,6 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write;
 
 use flate2::Compression;
@@ -10,7 +10,7 @@ use tar::{Builder, Header};
 use super::*;
 use crate::source::Raw;
 
-/// Ids 1..4 are leaves, whose sorted WordNet ids come in the order 4, 2, 3, 1.
+/// Ids 1..4 are leaves, whose sorted `WordNet` ids come in the order 4, 2, 3, 1.
 const SYNSETS: &[u8] = include_bytes!("../../../tests/golden/synsets.mat");
 
 fn pack(files: &[(String, Vec<u8>)]) -> Vec<u8> {
@@ -33,7 +33,7 @@ fn train_root(classes: &[&str]) -> tempfile::TempDir {
         })
         .collect();
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join(TRAIN_TAR), pack(&class_tars)).unwrap();
+    fs::write(dir.path().join(TRAIN), pack(&class_tars)).unwrap();
     dir
 }
 
@@ -43,7 +43,7 @@ fn val_root(images: u32, ground_truth: &str) -> tempfile::TempDir {
         .map(|number| (format!("ILSVRC2012_val_{number:08}.JPEG"), format!("image {number}").into_bytes()))
         .collect();
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join(VAL_TAR), pack(&files)).unwrap();
+    fs::write(dir.path().join(VAL), pack(&files)).unwrap();
     let devkit = [
         (format!("{DEVKIT}/readme.txt"), b"hello".to_vec()),
         (format!("{DEVKIT}/{GROUND_TRUTH}"), ground_truth.as_bytes().to_vec()),
@@ -124,7 +124,7 @@ fn lines_that_name_no_class_are_refused() {
 fn a_gap_in_the_numbers_is_refused() {
     let root = val_root(2, "1\n2\n");
     let files = [1, 3].map(|number| (format!("ILSVRC2012_val_{number:08}.JPEG"), Vec::new()));
-    fs::write(root.path().join(VAL_TAR), pack(&files)).unwrap();
+    fs::write(root.path().join(VAL), pack(&files)).unwrap();
     let message = message(open_val(root.path()));
     assert!(message.contains("ILSVRC2012_val_00000002.JPEG was expected"), "{message}");
 }
@@ -132,8 +132,8 @@ fn a_gap_in_the_numbers_is_refused() {
 #[test]
 fn what_is_missing_is_named() {
     let empty = tempfile::tempdir().unwrap();
-    assert!(message(open_train(empty.path())).contains(TRAIN_TAR));
-    assert!(message(open_val(empty.path())).contains(VAL_TAR));
+    assert!(message(open_train(empty.path())).contains(TRAIN));
+    assert!(message(open_val(empty.path())).contains(VAL));
     let root = val_root(1, "1\n");
     fs::remove_file(root.path().join(format!("{DEVKIT}.tar.gz"))).unwrap();
     assert!(message(open_val(root.path())).contains("ILSVRC2012_devkit_t12.tar.gz"));
@@ -145,11 +145,11 @@ fn what_is_missing_is_named() {
 fn wrong_train_archives_are_refused() {
     let root = train_root(&["n01440764", "n02100735", "n01440764"]);
     assert!(message(open_train(root.path())).contains("n01440764.tar twice"));
-    fs::write(root.path().join(TRAIN_TAR), pack(&[("photo.jpg".into(), Vec::new())])).unwrap();
+    fs::write(root.path().join(TRAIN), pack(&[("photo.jpg".into(), Vec::new())])).unwrap();
     assert!(message(open_train(root.path())).contains("\"photo.jpg\" where one tar per class was expected"));
     let inner = pack(&[("a.JPEG".into(), vec![1; 600])]);
     let cut = inner[..1000].to_vec();
-    fs::write(root.path().join(TRAIN_TAR), pack(&[("n01440764.tar".into(), cut)])).unwrap();
+    fs::write(root.path().join(TRAIN), pack(&[("n01440764.tar".into(), cut)])).unwrap();
     let message = message(open_train(root.path()));
     assert!(message.contains("in n01440764.tar, at byte 512: a.JPEG is said to hold 600 bytes"), "{message}");
 }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use tar::{Builder, EntryType, Header};
 
 use super::*;
+use crate::source::{Raw, ReadError, Source};
 
 const PATH: &str = "test.tar";
 
@@ -78,7 +79,8 @@ fn payloads_lie_where_the_index_says() {
 fn pax_records_override_name_and_size() {
     let record = |key: &str, value: &str| {
         let rest = format!(" {key}={value}\n");
-        let len = (1..4).map(|digits| rest.len() + digits).find(|len| len.to_string().len() + rest.len() == *len).unwrap();
+        let len =
+            (1..4).map(|digits| rest.len() + digits).find(|len| len.to_string().len() + rest.len() == *len).unwrap();
         format!("{len}{rest}")
     };
     let long = "p/".repeat(150) + "x.jpg";
@@ -188,7 +190,9 @@ fn wrong_headers_name_the_byte() {
     let mut bytes = block("L", EntryType::GNULongName, 4, b"name");
     bytes.extend(end_mark());
     assert!(what(index_all(&bytes)).contains("followed by no member"));
-    for records in ["9 path=x\n", "999 path=x\n", "path=x\n", "0 path=x\n", "7 path\n", "12 size=ten\n", "-1 a=b\n"] {
+    for records in
+        ["8 path=x\n", "11 path=x\n", "999 path=x\n", "path=x\n", "0 path=x\n", "7 path\n", "12 size=ten\n", "-1 a=b\n"]
+    {
         let mut bytes = block("x", EntryType::XHeader, records.len() as u64, records.as_bytes());
         bytes.extend(block("file", EntryType::Regular, 0, b""));
         bytes.extend(end_mark());
@@ -196,14 +200,14 @@ fn wrong_headers_name_the_byte() {
     }
 }
 
-fn open_one(bytes: &[u8]) -> (tempfile::TempDir, PathBuf, TarImages) {
+fn open_one(bytes: &[u8]) -> (tempfile::TempDir, PathBuf, Spans) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(PATH);
     std::fs::write(&path, bytes).unwrap();
     let (file, whole) = open_tar(&path, "a tar").unwrap();
     let members = index(&file, &path, whole).unwrap();
     let items = members.into_iter().map(|Member { name, region }| Item { name, label: None, tar: 0, region }).collect();
-    let images = TarImages::new(vec![path.clone()], items, Vec::new()).unwrap();
+    let images = dataset(vec![path.clone()], items, Vec::new()).unwrap();
     (dir, path, images)
 }
 
@@ -225,7 +229,7 @@ fn images_are_sorted_and_read_in_place() {
 #[test]
 fn twins_and_giants_are_no_images() {
     let item = |name: &str, len| Item { name: name.into(), label: None, tar: 0, region: Region { offset: 512, len } };
-    let open = |items| TarImages::new(vec![PATH.into()], items, Vec::new()).map(|_| Vec::new());
+    let open = |items| dataset(vec![PATH.into()], items, Vec::new()).map(|_| Vec::new());
     assert!(what(open(vec![item("a", 1), item("b", 1), item("a", 1)])).contains("two images are called a"));
     assert!(what(open(vec![item("a", MAX_IMAGE_BYTES + 1)])).contains("limit"));
 }

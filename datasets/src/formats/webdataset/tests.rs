@@ -25,7 +25,7 @@ fn shard(files: &[(&str, &[u8])]) -> (tempfile::TempDir, PathBuf) {
 }
 
 fn message(files: &[(&str, &[u8])]) -> String {
-    open(&shard(files).1).err().unwrap().to_string()
+    open(&shard(files).1, &[]).err().unwrap().to_string()
 }
 
 fn list(source: &dyn Source) -> Vec<(&str, Option<u32>)> {
@@ -50,7 +50,7 @@ fn samples_are_grouped_by_name() {
         ("README", b""),
         (".hidden", b""),
     ]);
-    let source = open(&path).unwrap();
+    let source = open(&path, &[]).unwrap();
     assert_eq!(
         list(&*source),
         [
@@ -61,7 +61,7 @@ fn samples_are_grouped_by_name() {
         ]
     );
     assert_eq!(source.read(2).unwrap(), Raw::Encoded(b"image a".to_vec()));
-    assert!(source.manifest().classes.is_empty());
+    assert_eq!(source.manifest().classes, ["0", "1", "2", "3", "4", "5", "6", "7"]);
 }
 
 /// Breaks if shards are listed in folder order, or if a read goes to another shard's file.
@@ -75,18 +75,21 @@ fn folders_and_patterns_open_the_same_shards() {
     }
     fs::write(dir.path().join("notes.txt"), "").unwrap();
     fs::write(dir.path().join("classnames.txt"), "cat\n dog \n").unwrap();
-    let folder = open(dir.path()).unwrap();
-    let pattern = open(&dir.path().join("part-{08..10}.tar")).unwrap();
+    let folder = open(dir.path(), &[]).unwrap();
+    let pattern = open(&dir.path().join("part-{08..10}.tar"), &[]).unwrap();
     assert_eq!(folder.manifest(), pattern.manifest());
     assert_eq!(folder.manifest().classes, ["cat", "dog"]);
     for (index, expected) in ["8", "9", "10"].iter().enumerate() {
         assert_eq!(pattern.read(index).unwrap(), Raw::Encoded(expected.as_bytes().to_vec()));
     }
-    let message = open(&dir.path().join("part-{08..11}.tar")).err().unwrap().to_string();
+    let message = open(&dir.path().join("part-{08..11}.tar"), &[]).err().unwrap().to_string();
     assert!(message.contains("part-11.tar does not exist"), "{message}");
+    let tens = open(dir.path(), &["train", "part-1"]).unwrap();
+    assert_eq!(list(&*tens), [("part-10.tar/same.jpg", Some(1))]);
+    assert!(open(dir.path(), &["test"]).unwrap().manifest().entries.is_empty());
     fs::write(dir.path().join("classnames.txt"), "cat\n").unwrap();
-    let message = open(dir.path()).err().unwrap().to_string();
-    assert!(message.contains("classnames.txt has 1 names"), "{message}");
+    let message = open(dir.path(), &[]).err().unwrap().to_string();
+    assert!(message.contains("label 1, but there are 1 classes at most"), "{message}");
 }
 
 #[test]
@@ -105,6 +108,7 @@ fn wrong_labels_and_twins_are_refused() {
     assert!(message(&[("a.jpg", b""), ("a.cls", b"-1")]).contains("a.cls is not the number of a class"));
     assert!(message(&[("a.jpg", b""), ("a.json", br#"{"label": "cat"}"#)]).contains("not the number of a class"));
     assert!(message(&[("a.jpg", b""), ("a.json", b"{")]).contains("a.json is not JSON"));
+    assert!(message(&[("a.jpg", b""), ("a.cls", b"4000000000")]).contains("has label 4000000000"));
     let long = vec![b' '; MAX_LABEL_BYTES as usize + 1];
     assert!(message(&[("a.jpg", b""), ("a.cls", &long)]).contains("a label has at most"));
     assert!(message(&[("a.jpg", b""), ("a.png", b"")]).contains("several images"));
@@ -115,8 +119,8 @@ fn wrong_labels_and_twins_are_refused() {
 #[test]
 fn missing_shards_are_named() {
     let dir = tempfile::tempdir().unwrap();
-    for name in ["", "x.tar", "x-{a..b}.tar"] {
-        let message = open(&dir.path().join(name)).err().unwrap().to_string();
+    for name in ["x.tar", "x-{a..b}.tar"] {
+        let message = open(&dir.path().join(name), &[]).err().unwrap().to_string();
         assert!(message.contains("tar shards: one file, a folder"), "{message}");
     }
 }
@@ -139,7 +143,7 @@ proptest! {
         }
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("s.tar"), &bytes).unwrap();
-        if let Ok(source) = open(dir.path()) {
+        if let Ok(source) = open(dir.path(), &[]) {
             for index in 0..source.manifest().entries.len() {
                 prop_assert!(source.read(index).is_ok());
             }

@@ -10,4 +10,3 @@ pub mod probes;
 pub mod truth;
 
 pub use build::{Built, build};
-pub use file::StudyFile;

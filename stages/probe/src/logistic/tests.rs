@@ -53,8 +53,9 @@ fn without_a_signal_the_intercept_is_the_prior() {
 
 #[test]
 fn our_optimum_is_linfas() {
-    let design = raw(120, 12, 4, 3);
-    for c in [1e-3, 1.0] {
+    let mut design = raw(120, 12, 4, 3);
+    design.x /= 30.0; // so that linfa's cost is exact
+    for c in [1e-2, 1.0] {
         let ours = &with(Solver::Lbfgs).fit(&design, &[c]).unwrap()[0];
         let linfa = &with(Solver::Linfa).fit(&design, &[c]).unwrap()[0];
         assert!(ours.converged, "{ours:?}");
@@ -81,17 +82,18 @@ fn every_c_of_the_grid_is_reached_on_raw_features() {
 }
 
 #[test]
-fn auto_survives_where_linfa_stops() {
-    // Sizes over seven decades and almost no penalty: linfa's line search gives up.
-    let mut design = raw(100, 20, 4, 9);
-    for (j, mut column) in design.x.columns_mut().into_iter().enumerate() {
+fn auto_gives_linfa_only_what_linfa_can_do() {
+    // Sizes over four decades and almost no penalty: linfa's line search never returns here.
+    let mut hard = raw(100, 20, 4, 9);
+    for (j, mut column) in hard.x.columns_mut().into_iter().enumerate() {
         column *= 10f64.powf(j as f64 / 5.0);
     }
-    let linfa = &with(Solver::Linfa).fit(&design, &[1e4]).unwrap()[0];
-    let auto = &with(Solver::Auto).fit(&design, &[1e4]).unwrap()[0];
-    assert!(auto.converged && auto.by == Solver::Lbfgs, "{auto:?}");
-    assert!(!linfa.converged, "if linfa has become better, hand it more of the work");
-    assert!(auto.objective <= linfa.objective);
+    let fit = &with(Solver::Auto).fit(&hard, &[1e4]).unwrap()[0];
+    assert!(fit.converged && fit.by == Solver::Lbfgs, "{fit:?}");
+    let mut easy = raw(100, 20, 4, 9);
+    easy.x /= 1e3;
+    let fit = &with(Solver::Auto).fit(&easy, &[1.0]).unwrap()[0];
+    assert!(fit.converged && fit.by == Solver::Linfa, "{fit:?}");
 }
 
 #[test]

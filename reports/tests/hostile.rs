@@ -1,0 +1,123 @@
+//! Anything may stand in a name, and any byte in a part: no format breaks, nothing panics.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod made_up;
+
+use std::fs;
+
+use proptest::prelude::*;
+use reports::render::{csv, html, latex, legible, markdown};
+use reports::{QueryFormat, query, write};
+
+/// Text that is full of what grammars care about.
+fn text() -> impl Strategy<Value = String> {
+    let part = prop_oneof![
+        Just("<"), Just(">"), Just("&"), Just("\""), Just("'"), Just("|"), Just("\\"), Just("\n"), Just("\r\n"), Just("\0"),
+        Just("="), Just("+"), Just("-"), Just("@"), Just(","), Just("["), Just("]("), Just(")"), Just("`"), Just("*"),
+        Just("_"), Just("%"), Just("$"), Just("{"), Just("}"), Just("#"), Just("~"), Just("^"), Just("http://"),
+        Just("\u{202e}"), Just("\u{2028}"), Just("\u{feff}"), Just("é"), Just("狗"), Just("a"), Just(" "), Just("7"),
+    ];
+    prop_oneof![prop::collection::vec(part, 0..24).prop_map(|parts| parts.concat()), any::<String>()]
+}
+
+proptest! {
+    #[test]
+    fn html_and_xml_stay_text(name in text()) {
+        let escaped = html::escape(&name);
+        prop_assert!(!escaped.contains(['<', '>', '"', '\'']));
+        // Every & begins an entity of ours; read back, they give the name.
+        let read = escaped.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&#39;", "'");
+        prop_assert_eq!(read.replace("&amp;", "&"), legible(&name));
+        // Characters that XML 1.0 forbids.
+        let forbidden = |c: char| c < ' ' || matches!(c, '\u{fffe}' | '\u{ffff}');
+        prop_assert!(!escaped.chars().any(forbidden));
+    }
+
+    #[test]
+    fn markdown_makes_no_cell_link_or_tag(name in text()) {
+        let escaped = markdown::escape(&name);
+        prop_assert!(!escaped.contains(['<', '>', '|', '\n', '\r', '@']));
+        prop_assert!(!escaped.contains("http:"));
+        let chars: Vec<char> = escaped.chars().collect();
+        for (i, c) in chars.iter().enumerate() {
+            if matches!(c, '`' | '*' | '[' | ']' | '~' | '$') {
+                // Preceded by an odd number of backslashes: escaped.
+                let slashes = chars[..i].iter().rev().take_while(|c| **c == '\\').count();
+                prop_assert!(slashes % 2 == 1, "{}", escaped);
+            }
+        }
+    }
+
+    #[test]
+    fn latex_keeps_only_our_commands(name in text()) {
+        let escaped = latex::escape(&name);
+        let ours = [
+            "\\textbackslash{}", "\\textasciitilde{}", "\\textasciicircum{}", "\\textless{}", "\\textgreater{}", "\\textbar{}",
+            "\\textquotedbl{}", "\\textasciigrave{}", "$\\pm$", "$\\ge$", "$\\le$", "$\\times$", "$\\cdot$", "{[}", "{]}", "{*}",
+            "-{}", "'{}", "\\{", "\\}", "\\$", "\\&", "\\#", "\\_", "\\%",
+        ];
+        let mut rest = escaped.as_str();
+        while let Some(first) = rest.chars().next() {
+            if let Some(command) = ours.iter().find(|o| rest.starts_with(**o)) {
+                rest = &rest[command.len()..];
+            } else {
+                let special = "\\{}$&#_%~^<>|\"`[]*".contains(first);
+                prop_assert!(!special, "{}", escaped);
+                rest = &rest[first.len_utf8()..];
+            }
+        }
+    }
+
+    #[test]
+    fn csv_is_one_field_and_no_formula(name in text()) {
+        let escaped = csv::escape(&name);
+        let inner = match escaped.strip_prefix('"') {
+            Some(quoted) => {
+                let quoted = quoted.strip_suffix('"').unwrap();
+                prop_assert!(!quoted.replace("\"\"", "").contains('"'));
+                quoted.replace("\"\"", "\"")
+            }
+            None => {
+                prop_assert!(!escaped.contains([',', '"', '\n', '\r']));
+                escaped
+            }
+        };
+        prop_assert!(!inner.trim_start().starts_with(['=', '+', '-', '@']));
+        prop_assert_eq!(inner.strip_prefix('\'').filter(|i| i.trim_start().starts_with(['=', '+', '-', '@'])).unwrap_or(&inner), legible(&name));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn damaged_parts_are_errors_or_rows(flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), cut in any::<bool>()) {
+        let dir = tempfile::tempdir().unwrap();
+        let store = dir.path().join("store");
+        let study = made_up::study(&store);
+        let folder = study.subjects[0].tables["token_stats"][0].clone();
+        let part = folder.join("part-00000.parquet");
+        let mut bytes = fs::read(&part).unwrap();
+        for (at, value) in &flips {
+            let at = at.index(bytes.len());
+            bytes[at] = *value;
+            if cut {
+                bytes.truncate(at + 1);
+            }
+        }
+        fs::write(&part, &bytes).unwrap();
+        // The marker agrees, as if the disk had rotted behind it.
+        fs::write(part.with_extension("done"), format!("{{\"rows\":12,\"bytes\":{},\"items\":1,\"skipped\":0}}", bytes.len())).unwrap();
+        let _ = write(&study, &dir.path().join("out"));
+        for format in [QueryFormat::Table, QueryFormat::Csv] {
+            let _ = query(&store, "SELECT * FROM token_stats", format);
+        }
+    }
+
+    #[test]
+    fn any_text_is_an_answer_or_an_error(sql in prop_oneof![any::<String>(), "(SELECT|WITH|SHOW|DROP|\\*|FROM|images|WHERE|GROUP BY|1|,|\\(|\\)| ){0,12}"]) {
+        let dir = tempfile::tempdir().unwrap();
+        made_up::put(dir.path(), "m", "d", "01", 0, made_up::images(2));
+        let _ = query(dir.path(), &sql, QueryFormat::Csv);
+    }
+}
