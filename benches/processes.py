@@ -16,7 +16,7 @@ class Finished:
     stdout: str
 
 
-def run(command, env=None):
+def run(command):
     """Runs `command`; a failure ends the benchmark with what the program said.
 
     The peak is that of the program alone, not of processes it starts. On Linux it is never below the memory of the
@@ -24,7 +24,10 @@ def run(command, env=None):
     """
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         started = time.perf_counter()
-        process = subprocess.Popen([str(part) for part in command], stdout=out, stderr=err, env=env)
+        try:
+            process = subprocess.Popen([str(part) for part in command], stdout=out, stderr=err)
+        except OSError as error:
+            sys.exit(f"cannot start {command[0]}: {error}; leave --vitals out to build everything")
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)

@@ -16,16 +16,22 @@ pub enum ReportError {
         nearest: String,
     },
     /// A finished part cannot be read.
-    #[error("{table} of {model} on {dataset}: {source}")]
+    #[error("{table} of {subject}: {source}")]
     Part {
         /// Table.
         table: &'static str,
-        /// Model.
-        model: String,
-        /// Dataset.
-        dataset: String,
+        /// `model on dataset`.
+        subject: String,
         /// The reader's own words.
-        source: schemas::TableError,
+        source: Box<schemas::TableError>,
+    },
+    /// A finished part is damaged so that its reader gave up.
+    #[error("{path} is damaged ({what}); remove it with its `.done` and run again")]
+    Damaged {
+        /// Part, or store.
+        path: PathBuf,
+        /// Where the reader gave up.
+        what: String,
     },
     /// The published numbers in the binary cannot be read.
     #[error("published numbers: {0}")]
@@ -36,7 +42,7 @@ pub enum ReportError {
         /// Figure.
         figure: &'static str,
         /// The encoder's own words.
-        source: image::ImageError,
+        source: Box<image::ImageError>,
     },
     /// A picture's size and bytes disagree.
     #[error("figure {figure}: picture `{name}` has {found} bytes, not {wanted}; remove its part and run again")]
@@ -92,10 +98,7 @@ pub enum ReportError {
 
 /// The names nearest to `name`, for an error.
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    let mut ranked: Vec<(f64, &str)> = known
-        .into_iter()
-        .map(|k| (strsim::jaro_winkler(name, k), k))
-        .collect();
+    let mut ranked: Vec<(f64, &str)> = known.into_iter().map(|k| (strsim::jaro_winkler(name, k), k)).collect();
     ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
     let names: Vec<String> = ranked.iter().take(4).map(|(_, k)| format!("`{k}`")).collect();
     names.join(", ")

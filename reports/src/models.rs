@@ -71,11 +71,7 @@ pub const PAPER_DATASETS: &[PaperDataset] = datasets! {
 
 /// The dataset of Table 1 that ours is.
 pub fn paper_dataset(dataset: &str) -> Option<&'static PaperDataset> {
-    let plain: String = dataset
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .map(|c| c.to_ascii_lowercase())
-        .collect();
+    let plain: String = dataset.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     PAPER_DATASETS.iter().find(|d| d.aliases.contains(&plain.as_str()))
 }
 

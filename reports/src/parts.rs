@@ -1,8 +1,10 @@
 //! The finished parts of a subject's tables. A part counts when its `.done` marker names its size; see
 //! [`engine::store`].
 
+use std::any::Any;
 use std::fs;
 use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use engine::store::Marker;
@@ -31,9 +33,8 @@ pub fn finished(folder: &Path) -> Result<Vec<PathBuf>, ReportError> {
 }
 
 fn is_whole(part: &Path) -> bool {
-    let marker = fs::read(part.with_extension("done"))
-        .ok()
-        .and_then(|bytes| serde_json::from_slice::<Marker>(&bytes).ok());
+    let marker =
+        fs::read(part.with_extension("done")).ok().and_then(|bytes| serde_json::from_slice::<Marker>(&bytes).ok());
     marker.is_some_and(|m| fs::metadata(part).is_ok_and(|file| file.len() == m.bytes))
 }
 
@@ -44,13 +45,13 @@ pub(crate) fn each_batch<T: Table>(
 ) -> Result<(), ReportError> {
     let part_error = |source: TableError| ReportError::Part {
         table: T::NAME,
-        model: subject.model.clone(),
-        dataset: subject.dataset.clone(),
-        source,
+        subject: format!("{} on {}", subject.model, subject.dataset),
+        source: Box::new(source),
     };
     for folder in subject.tables.get(T::NAME).into_iter().flatten() {
         for part in finished(folder)? {
-            for batch in read_part_batches::<T>(&part).map_err(part_error)? {
+            let mut batches = fenced(&part, || read_part_batches::<T>(&part))?.map_err(part_error)?;
+            while let Some(batch) = fenced(&part, || batches.next())? {
                 if take(batch.map_err(part_error)?)? == Go::Stop {
                     return Ok(());
                 }
@@ -58,6 +59,17 @@ pub(crate) fn each_batch<T: Table>(
         }
     }
     Ok(())
+}
+
+/// Calls a Parquet reader. Both readers in use panic on some corrupt pages, and a damaged file is an error like any.
+pub(crate) fn fenced<R>(path: &Path, call: impl FnOnce() -> R) -> Result<R, ReportError> {
+    catch_unwind(AssertUnwindSafe(call))
+        .map_err(|panic| ReportError::Damaged { path: path.to_owned(), what: said(&*panic) })
+}
+
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("its reader gave up").to_owned()
 }
 
 /// Whether a reader wants more rows.

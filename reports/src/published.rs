@@ -54,10 +54,7 @@ impl PaperTables {
     fn parse(text: &str) -> Result<Self, ReportError> {
         let file: File = toml::from_str(text).map_err(|e| ReportError::Published(e.to_string()))?;
         if file.schema_version != 1 {
-            return Err(ReportError::Published(format!(
-                "schema version {} is not 1",
-                file.schema_version
-            )));
+            return Err(ReportError::Published(format!("schema version {} is not 1", file.schema_version)));
         }
         let cells = file.cells.into_iter().map(|cell| {
             let source = match cell.paper.as_str() {
@@ -129,7 +126,12 @@ mod tests {
 
     #[test]
     fn unknown_keys_and_papers_are_errors() {
-        assert!(PaperTables::parse("schema_version = 1\ncells = [{ paper = \"x\", table = \"t\", row = \"r\", col = \"c\", value = 1 }]").is_err());
+        assert!(
+            PaperTables::parse(
+                "schema_version = 1\ncells = [{ paper = \"x\", table = \"t\", row = \"r\", col = \"c\", value = 1 }]"
+            )
+            .is_err()
+        );
         assert!(PaperTables::parse("schema_version = 2\ncells = []").is_err());
         assert!(PaperTables::parse("schema_version = 1\ncells = []\nmore = 1").is_err());
     }

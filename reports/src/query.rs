@@ -11,7 +11,7 @@ use polars::prelude::*;
 use polars::sql::SQLContext;
 
 use crate::error::{ReportError, nearest};
-use crate::parts::finished;
+use crate::parts::{fenced, finished};
 use crate::render::legible;
 
 /// Folder levels between a table and its parts, also columns of its view.
@@ -55,19 +55,19 @@ pub fn query(store: &Path, sql: &str, format: QueryFormat) -> Result<QueryOutput
     let none_named = !tables.keys().any(|name| named(name));
     for (name, runs) in &tables {
         if none_named || named(name) {
-            context.register(name, view(runs)?);
+            context.register(name, fenced(store, || view(runs))??);
         }
     }
-    let frame = context.execute(sql).and_then(LazyFrame::collect);
+    let frame = fenced(store, || context.execute(sql).and_then(LazyFrame::collect))?;
     let mut frame = frame.map_err(|e| failed(&e, &tables))?;
     let (rows, columns) = frame.shape();
     let bytes = match format {
         QueryFormat::Table => text_table(&frame).into_bytes(),
-        QueryFormat::Csv => csv(frame)?,
+        QueryFormat::Csv => csv(&frame)?,
         QueryFormat::Json => json(&mut frame)?,
         QueryFormat::Parquet => {
             let mut bytes = Vec::new();
-            ParquetWriter::new(&mut bytes).finish(&mut frame).map_err(refused)?;
+            ParquetWriter::new(&mut bytes).finish(&mut frame)?;
             bytes
         }
     };
@@ -136,7 +136,7 @@ fn view(runs: &[Run]) -> Result<LazyFrame, ReportError> {
     let mut frames = Vec::new();
     let mut columns: Vec<(PlSmallStr, DataType)> = Vec::new();
     for run in runs {
-        let (frame, schema) = scan(run).map_err(refused)?;
+        let (frame, schema) = scan(run)?;
         for (name, dtype) in schema.iter() {
             if !columns.iter().any(|(n, _)| n == name) {
                 columns.push((name.clone(), dtype.clone()));
@@ -154,7 +154,7 @@ fn view(runs: &[Run]) -> Result<LazyFrame, ReportError> {
             frame.select(columns.iter().map(column).collect::<Vec<_>>())
         })
         .collect();
-    concat(aligned, UnionArgs { to_supertypes: true, ..UnionArgs::default() }).map_err(refused)
+    Ok(concat(aligned, UnionArgs { to_supertypes: true, ..UnionArgs::default() })?)
 }
 
 fn scan(run: &Run) -> PolarsResult<(LazyFrame, SchemaRef)> {
@@ -182,18 +182,17 @@ fn scan(run: &Run) -> PolarsResult<(LazyFrame, SchemaRef)> {
     Ok((frame, schema))
 }
 
-fn refused(error: PolarsError) -> ReportError {
-    ReportError::Query(error.to_string())
+impl From<PolarsError> for ReportError {
+    fn from(error: PolarsError) -> Self {
+        Self::Query(error.to_string())
+    }
 }
 
 fn failed(error: &PolarsError, tables: &BTreeMap<String, Vec<Run>>) -> ReportError {
     let text = error.to_string();
     let relation = text.split_once("relation '").and_then(|(_, rest)| rest.split_once("' was not found"));
     match relation {
-        Some((name, _)) => ReportError::UnknownTable {
-            name: name.to_owned(),
-            present: nearest_of_all(name, tables),
-        },
+        Some((name, _)) => ReportError::UnknownTable { name: name.to_owned(), present: nearest_of_all(name, tables) },
         None => ReportError::Query(text),
     }
 }
@@ -254,13 +253,13 @@ fn text(value: &AnyValue) -> String {
 }
 
 /// CSV has no lists; they become text.
-fn csv(frame: DataFrame) -> Result<Vec<u8>, ReportError> {
-    no_bytes(&frame, "csv")?;
+fn csv(frame: &DataFrame) -> Result<Vec<u8>, ReportError> {
+    no_bytes(frame, "csv")?;
     let mut flat = Vec::new();
     for column in frame.columns() {
         if column.dtype().is_nested() {
             let cells = (0..column.len()).map(|i| {
-                let value = column.get(i).map_err(refused)?;
+                let value = column.get(i)?;
                 Ok((!value.is_null()).then(|| text(&value)))
             });
             let cells = cells.collect::<Result<Vec<Option<String>>, ReportError>>()?;
@@ -269,27 +268,25 @@ fn csv(frame: DataFrame) -> Result<Vec<u8>, ReportError> {
             flat.push(column.clone());
         }
     }
-    let mut frame = DataFrame::new(frame.height(), flat).map_err(refused)?;
+    let mut frame = DataFrame::new(frame.height(), flat)?;
     let mut bytes = Vec::new();
-    CsvWriter::new(&mut bytes).finish(&mut frame).map_err(refused)?;
+    CsvWriter::new(&mut bytes).finish(&mut frame)?;
     Ok(bytes)
 }
 
 fn json(frame: &mut DataFrame) -> Result<Vec<u8>, ReportError> {
     no_bytes(frame, "json")?;
     let mut bytes = Vec::new();
-    JsonWriter::new(&mut bytes).with_json_format(JsonFormat::Json).finish(frame).map_err(refused)?;
+    JsonWriter::new(&mut bytes).with_json_format(JsonFormat::Json).finish(frame)?;
     bytes.push(b'\n');
     Ok(bytes)
 }
 
 fn no_bytes(frame: &DataFrame, format: &'static str) -> Result<(), ReportError> {
     match frame.columns().iter().find(|c| matches!(c.dtype(), DataType::Binary | DataType::BinaryOffset)) {
-        Some(column) => Err(ReportError::Format {
-            column: column.name().to_string(),
-            found: "raw bytes".to_owned(),
-            format,
-        }),
+        Some(column) => {
+            Err(ReportError::Format { column: column.name().to_string(), found: "raw bytes".to_owned(), format })
+        }
         None => Ok(()),
     }
 }

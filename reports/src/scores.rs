@@ -69,7 +69,8 @@ impl Scores {
             }
             notes.retain(|n| !n.is_empty());
             let control = t.note[i].starts_with(CONTROL);
-            let experiment = if control { format!("control_{}", t.experiment[i]).into() } else { t.experiment[i].clone() };
+            let experiment =
+                if control { format!("control_{}", t.experiment[i]).into() } else { t.experiment[i].clone() };
             Score {
                 experiment,
                 subject: t.subject[i].clone(),

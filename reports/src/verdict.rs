@@ -67,11 +67,7 @@ pub fn judge(ours: &Value, published: &Published) -> Verdict {
     let sigma = (square(ours.std) + square(ours.stderr) + square(published.std)).sqrt();
     let tolerance = 2.0 * sigma + half_last_digit(published.value);
     // The slack absorbs what decimal fractions lose in binary.
-    if (ours.value - published.value).abs() <= tolerance + 1e-9 {
-        Verdict::Agree
-    } else {
-        Verdict::Differ
-    }
+    if (ours.value - published.value).abs() <= tolerance + 1e-9 { Verdict::Agree } else { Verdict::Differ }
 }
 
 /// Half a unit of the last printed digit; both papers print at least one decimal.

@@ -143,7 +143,8 @@ mod tests {
 
     #[test]
     fn linear_ticks_are_round() {
-        let labels = |a, b| Scale::linear((a, b), (0.0, 1.0)).ticks().into_iter().filter_map(|t| t.1).collect::<Vec<_>>();
+        let labels =
+            |a, b| Scale::linear((a, b), (0.0, 1.0)).ticks().into_iter().filter_map(|t| t.1).collect::<Vec<_>>();
         assert_eq!(labels(0.0, 11.0), ["0", "5", "10"]);
         assert_eq!(labels(0.0, 1.0), ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
         assert_eq!(labels(3.0, 3.0), ["3"]);

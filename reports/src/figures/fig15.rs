@@ -20,7 +20,8 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
         for m in twins {
             let all = Histograms::read(m.subject)?;
             let site = &m.subject.site;
-            let kinds = all.kinds(site).into_iter().filter_map(|kind| Some((kind.to_owned(), all.get(site, kind)?.clone())));
+            let kinds =
+                all.kinds(site).into_iter().filter_map(|kind| Some((kind.to_owned(), all.get(site, kind)?.clone())));
             let curves: Curves = kinds.collect();
             if !curves.is_empty() {
                 row.push((m, curves));

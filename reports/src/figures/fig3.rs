@@ -138,7 +138,8 @@ fn norm_maps(subject: &Subject, pictures: &[(u32, String, RgbImage)]) -> Result<
 }
 
 fn cell_height(block: &Block) -> f64 {
-    let tallest = block.pictures.iter().map(|(_, _, p)| f64::from(p.height()) / f64::from(p.width())).fold(0.0, f64::max);
+    let tallest =
+        block.pictures.iter().map(|(_, _, p)| f64::from(p.height()) / f64::from(p.width())).fold(0.0, f64::max);
     CELL_PX.0 * tallest.clamp(0.2, 3.0)
 }
 
@@ -201,7 +202,11 @@ fn fitted(picture: &RgbImage, height: f64) -> (f64, f64) {
 fn shortened(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or(name);
     let chars: Vec<char> = last.chars().collect();
-    if chars.len() <= 20 { last.to_owned() } else { format!("…{}", chars[chars.len() - 19..].iter().collect::<String>()) }
+    if chars.len() <= 20 {
+        last.to_owned()
+    } else {
+        format!("…{}", chars[chars.len() - 19..].iter().collect::<String>())
+    }
 }
 
 /// Smallest and largest norm of a row.
@@ -254,8 +259,7 @@ fn grid(rows: &[Vec<RgbImage>]) -> RgbImage {
     let side = |f: fn(&RgbImage) -> u32| rows[0].iter().map(f).max().unwrap_or(1);
     let (w, h) = (side(RgbImage::width), side(RgbImage::height));
     let columns = rows.iter().map(Vec::len).max().unwrap_or(1) as u32;
-    let mut out =
-        RgbImage::from_pixel(columns * (w + GAP) + GAP, rows.len() as u32 * (h + GAP) + GAP, Rgb([0xff; 3]));
+    let mut out = RgbImage::from_pixel(columns * (w + GAP) + GAP, rows.len() as u32 * (h + GAP) + GAP, Rgb([0xff; 3]));
     for (r, row) in rows.iter().enumerate() {
         for (c, picture) in row.iter().enumerate() {
             let (like_w, like_h) = rows[0].get(c).map_or((w, h), RgbImage::dimensions);
@@ -283,7 +287,7 @@ fn png(picture: &RgbImage) -> Result<Vec<u8>, ReportError> {
     let mut bytes = Cursor::new(Vec::new());
     picture
         .write_to(&mut bytes, ImageFormat::Png)
-        .map_err(|source| ReportError::Picture { figure: "fig3", source })?;
+        .map_err(|source| ReportError::Picture { figure: "fig3", source: Box::new(source) })?;
     Ok(bytes.into_inner())
 }
 

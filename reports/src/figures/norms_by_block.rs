@@ -50,9 +50,10 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
     Ok(Some(Figure {
         id: "norms_by_block",
         title: "Figure 4a: norms of patches through the network".to_owned(),
-        caption: "Share of patch tokens by L2 norm after each block, before the final LayerNorm; blocks are counted from \
+        caption:
+            "Share of patch tokens by L2 norm after each block, before the final LayerNorm; blocks are counted from \
                   0. Solid line: median. Dashed line: 99th percentile. [CLS] and registers are not counted."
-            .to_owned(),
+                .to_owned(),
         protocol: "docs/protocols/norms.md",
         svg: svg.finish(),
         png: None,

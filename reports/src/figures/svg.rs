@@ -134,7 +134,8 @@ impl Svg {
     /// A black line on a white one, legible over any colour; dashed when `dash` is above 0.
     pub fn halo(&mut self, points: &[(f64, f64)], dash: f64) {
         let d = path(points);
-        let dashes = if dash > 0.0 { format!(" stroke-dasharray=\"{} {}\"", px(dash), px(dash)) } else { String::new() };
+        let dashes =
+            if dash > 0.0 { format!(" stroke-dasharray=\"{} {}\"", px(dash), px(dash)) } else { String::new() };
         for (stroke, width) in [("#ffffff", 3.0), ("#1c1e21", 1.3)] {
             let dashes = if stroke == "#ffffff" { "" } else { &dashes };
             let _ = writeln!(

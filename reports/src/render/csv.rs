@@ -1,5 +1,7 @@
 //! CSV (RFC 4180), one line per cell: what a program reads.
 
+use std::fmt::Write as _;
+
 use super::legible;
 use crate::tables::{Cell, Table, Unit};
 
@@ -27,7 +29,7 @@ pub fn table(table: &Table) -> String {
         head.extend(ours(cell));
         let notes = escape(&cell.notes.join("; "));
         if cell.beside.is_empty() {
-            out.push_str(&format!("{},,,,,{notes}\r\n", head.join(",")));
+            let _ = write!(out, "{},,,,,{notes}\r\n", head.join(","));
         }
         for b in &cell.beside {
             let verdict = match &b.verdict {
@@ -35,7 +37,7 @@ pub fn table(table: &Table) -> String {
                 other => other.label(),
             };
             let tail = [b.who.to_owned(), optional(b.value), optional(b.std), escape(verdict), notes.clone()];
-            out.push_str(&format!("{},{}\r\n", head.join(","), tail.join(",")));
+            let _ = write!(out, "{},{}\r\n", head.join(","), tail.join(","));
         }
     }
     out

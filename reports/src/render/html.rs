@@ -1,5 +1,7 @@
 //! One self-contained HTML page: no script, no external resource, light and dark, and printable.
 
+use std::fmt::Write as _;
+
 use super::{Footnotes, Report, Shown, group_heading, legible, shown};
 use crate::figures::Figure;
 use crate::tables::{Column, Group, Table};
@@ -33,7 +35,7 @@ pub fn page(report: &Report) -> String {
          <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<header>\n<h1>{title}</h1>\n"
     );
     for note in &report.study.notes {
-        out.push_str(&format!("<p>{}</p>\n", escape(note)));
+        let _ = writeln!(out, "<p>{}</p>", escape(note));
     }
     out.push_str("<nav><ul>\n");
     let sections = std::iter::once(&report.subjects)
@@ -41,7 +43,7 @@ pub fn page(report: &Report) -> String {
         .map(|t| (t.id, &t.title))
         .chain(report.figures.iter().map(|f| (f.id, &f.title)));
     for (id, title) in sections {
-        out.push_str(&format!("<li><a href=\"#{id}\">{}</a></li>\n", escape(title)));
+        let _ = writeln!(out, "<li><a href=\"#{id}\">{}</a></li>", escape(title));
     }
     out.push_str("</ul></nav>\n</header>\n<main>\n");
     out.push_str(&table(&report.subjects));
@@ -70,16 +72,13 @@ pub fn table(table: &Table) -> String {
         out.push_str("<p class=\"nothing\">Nothing was measured.</p>\n</section>\n");
         return out;
     }
-    out.push_str(&format!(
-        "<div class=\"scroll\"><table>\n<thead><tr><th scope=\"col\">{}</th>",
-        escape(table.stub)
-    ));
+    let _ = write!(out, "<div class=\"scroll\"><table>\n<thead><tr><th scope=\"col\">{}</th>", escape(table.stub));
     for column in &table.columns {
         let sub = match column.sub.as_str() {
             "" => String::new(),
             sub => format!("<span class=\"sub\">{}</span>", escape(sub)),
         };
-        out.push_str(&format!("<th scope=\"col\"{}>{}{sub}</th>", class(column), escape(&column.label)));
+        let _ = write!(out, "<th scope=\"col\"{}>{}{sub}</th>", class(column), escape(&column.label));
     }
     out.push_str("</tr></thead>\n");
     for g in &table.groups {
@@ -89,7 +88,7 @@ pub fn table(table: &Table) -> String {
     if !footnotes.0.is_empty() {
         out.push_str("<ol class=\"notes\">\n");
         for note in &footnotes.0 {
-            out.push_str(&format!("<li>{}</li>\n", escape(note)));
+            let _ = writeln!(out, "<li>{}</li>", escape(note));
         }
         out.push_str("</ol>\n");
     }
@@ -102,15 +101,16 @@ fn group(table: &Table, group: &Group, footnotes: &Footnotes) -> String {
     let mut out = format!("<tbody{unmeasured}>\n");
     if let Some((label, provenance, about)) = group_heading(group) {
         let weights = provenance.map_or_else(String::new, |p| format!(" <span class=\"chip weights\">{p}</span>"));
-        out.push_str(&format!(
-            "<tr class=\"group\"><th colspan=\"{}\" scope=\"rowgroup\">{}{weights}<span class=\"about\">{}</span></th></tr>\n",
+        let _ = writeln!(
+            out,
+            "<tr class=\"group\"><th colspan=\"{}\" scope=\"rowgroup\">{}{weights}<span class=\"about\">{}</span></th></tr>",
             table.columns.len() + 1,
             escape(&label),
             escape(&about)
-        ));
+        );
     }
     for row in &group.rows {
-        out.push_str(&format!("<tr><th scope=\"row\">{}</th>", escape(&row.label)));
+        let _ = write!(out, "<tr><th scope=\"row\">{}</th>", escape(&row.label));
         for (c, column) in row.cells.iter().zip(&table.columns) {
             out.push_str(&cell(&shown(c, table.spread, footnotes), column, c.ours.is_some()));
         }
@@ -129,15 +129,15 @@ fn cell(shown: &Shown, column: &Column, number: bool) -> String {
     let mut out = format!("<td{}>", class(column));
     if !shown.main.is_empty() {
         let class = if number { "ours" } else { "words" };
-        out.push_str(&format!("<span class=\"{class}\">{}", escape(&shown.main)));
+        let _ = write!(out, "<span class=\"{class}\">{}", escape(&shown.main));
         if let Some(spread) = &shown.spread {
-            out.push_str(&format!("<span class=\"spread\"> ± {}</span>", escape(spread)));
+            let _ = write!(out, "<span class=\"spread\"> ± {}</span>", escape(spread));
         }
         out.push_str("</span>");
         out.push_str(&marks(&shown.notes));
     }
     if !shown.small.is_empty() {
-        out.push_str(&format!("<span class=\"small\">{}</span>", escape(&shown.small.join(" · "))));
+        let _ = write!(out, "<span class=\"small\">{}</span>", escape(&shown.small.join(" · ")));
     }
     for b in &shown.beside {
         let (class, chip) = match &b.verdict {
@@ -145,7 +145,7 @@ fn cell(shown: &Shown, column: &Column, number: bool) -> String {
             Some(verdict) => ("beside", chip(verdict)),
         };
         let note = marks(&b.note.into_iter().collect::<Vec<_>>());
-        out.push_str(&format!("<span class=\"{class}\">{} {}{note}{chip}</span>", b.who, escape(&b.text)));
+        let _ = write!(out, "<span class=\"{class}\">{} {}{note}{chip}</span>", b.who, escape(&b.text));
     }
     out.push_str("</td>");
     out

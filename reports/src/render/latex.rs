@@ -1,4 +1,6 @@
-//! LaTeX (booktabs). Needs `booktabs`, `xcolor` and `graphicx`; names outside Latin need LuaLaTeX or XeLaTeX.
+//! LaTeX (booktabs). Needs `booktabs`, `xcolor` and `graphicx`; names outside Latin need `LuaLaTeX` or `XeLaTeX`.
+
+use std::fmt::Write as _;
 
 use super::{Footnotes, Shown, group_heading, legible, shown};
 use crate::tables::Table;
@@ -46,33 +48,38 @@ pub fn table(table: &Table) -> String {
     let columns = table.columns.len() + 1;
     let mut out = format!("% {}; needs booktabs, xcolor, graphicx\n", table.protocol);
     out.push_str("\\begin{table*}\n\\centering\\small\n");
-    out.push_str(&format!("\\caption{{{}. {}}}\n", escape(&table.title), escape(&table.caption)));
-    out.push_str(&format!("\\label{{tab:{}}}\n", table.id));
-    out.push_str(&format!("\\resizebox{{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}}{{!}}{{%\n\\begin{{tabular}}{{l{}}}\n\\toprule\n", "c".repeat(columns - 1)));
-    let heads: Vec<String> = std::iter::once(escape(table.stub)).chain(table.columns.iter().map(|c| escape(&c.label))).collect();
-    out.push_str(&format!("{} \\\\\n", heads.join(" & ")));
+    let _ = writeln!(out, "\\caption{{{}. {}}}", escape(&table.title), escape(&table.caption));
+    let _ = writeln!(out, "\\label{{tab:{}}}", table.id);
+    let _ = write!(
+        out,
+        "\\resizebox{{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}}{{!}}{{%\n\\begin{{tabular}}{{l{}}}\n\\toprule\n",
+        "c".repeat(columns - 1)
+    );
+    let heads: Vec<String> =
+        std::iter::once(escape(table.stub)).chain(table.columns.iter().map(|c| escape(&c.label))).collect();
+    let _ = writeln!(out, "{} \\\\", heads.join(" & "));
     if table.columns.iter().any(|c| !c.sub.is_empty()) {
         let subs: Vec<String> = table.columns.iter().map(|c| format!("{{\\scriptsize {}}}", escape(&c.sub))).collect();
-        out.push_str(&format!(" & {} \\\\\n", subs.join(" & ")));
+        let _ = writeln!(out, " & {} \\\\", subs.join(" & "));
     }
     for group in &table.groups {
         out.push_str("\\midrule\n");
         if let Some((label, provenance, about)) = group_heading(group) {
             let mut line = format!("\\textbf{{{}}}", escape(&label));
             for text in provenance.into_iter().chain((!about.is_empty()).then_some(about.as_str())) {
-                line.push_str(&format!(" {{\\scriptsize {}}}", escape(text)));
+                let _ = write!(line, " {{\\scriptsize {}}}", escape(text));
             }
-            out.push_str(&format!("\\multicolumn{{{columns}}}{{l}}{{{line}}} \\\\\n"));
+            let _ = writeln!(out, "\\multicolumn{{{columns}}}{{l}}{{{line}}} \\\\");
         }
         for row in &group.rows {
             let cells: Vec<String> =
                 row.cells.iter().map(|c| cell(&shown(c, table.spread, &footnotes), group.measured)).collect();
-            out.push_str(&format!("{} & {} \\\\\n", escape(&row.label), cells.join(" & ")));
+            let _ = writeln!(out, "{} & {} \\\\", escape(&row.label), cells.join(" & "));
         }
     }
     out.push_str("\\bottomrule\n\\end{tabular}}\n");
     for (i, note) in footnotes.0.iter().enumerate() {
-        out.push_str(&format!("\\par{{\\scriptsize $^{{{}}}$ {}}}\n", i + 1, escape(note)));
+        let _ = writeln!(out, "\\par{{\\scriptsize $^{{{}}}$ {}}}", i + 1, escape(note));
     }
     out.push_str("\\end{table*}\n");
     out
@@ -81,11 +88,11 @@ pub fn table(table: &Table) -> String {
 fn cell(shown: &Shown, measured: bool) -> String {
     let mut out = escape(&shown.main);
     if let Some(spread) = &shown.spread {
-        out.push_str(&format!(" {{\\scriptsize $\\pm$ {}}}", escape(spread)));
+        let _ = write!(out, " {{\\scriptsize $\\pm$ {}}}", escape(spread));
     }
     let marks: Vec<String> = shown.notes.iter().map(usize::to_string).collect();
     if !marks.is_empty() {
-        out.push_str(&format!("$^{{{}}}$", marks.join(",")));
+        let _ = write!(out, "$^{{{}}}$", marks.join(","));
     }
     for b in &shown.beside {
         let mut text = escape(&b.text);
@@ -93,12 +100,12 @@ fn cell(shown: &Shown, measured: bool) -> String {
             text = format!("{} {text}", b.who);
         }
         if let Some(verdict) = &b.verdict {
-            text.push_str(&format!(": {}", verdict.label()));
+            let _ = write!(text, ": {}", verdict.label());
         }
         if let Some(note) = b.note {
-            text.push_str(&format!("$^{{{note}}}$"));
+            let _ = write!(text, "$^{{{note}}}$");
         }
-        out.push_str(&format!(" {{\\scriptsize\\color{{gray}}({text})}}"));
+        let _ = write!(out, " {{\\scriptsize\\color{{gray}}({text})}}");
     }
     out
 }

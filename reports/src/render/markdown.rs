@@ -1,5 +1,7 @@
 //! Markdown (GitHub's tables).
 
+use std::fmt::Write as _;
+
 use super::{Footnotes, Report, Shown, group_heading, legible, shown};
 use crate::figures::Figure;
 use crate::tables::Table;
@@ -38,7 +40,7 @@ pub fn escape(text: &str) -> String {
 pub fn report(report: &Report) -> String {
     let mut out = format!("# {}\n\n", escape(&report.study.title));
     for note in &report.study.notes {
-        out.push_str(&format!("{}\n\n", escape(note)));
+        let _ = write!(out, "{}\n\n", escape(note));
     }
     out.push_str(&table(&report.subjects));
     for t in &report.tables {
@@ -56,7 +58,7 @@ pub fn report(report: &Report) -> String {
 pub fn table(table: &Table) -> String {
     let footnotes = Footnotes::of(table);
     let mut out = format!("## {}\n\n{}\n\n", escape(&table.title), escape(&table.caption));
-    out.push_str(&format!("How each number is made: `{}`\n\n", table.protocol));
+    let _ = write!(out, "How each number is made: `{}`\n\n", table.protocol);
     if table.groups.is_empty() {
         out.push_str("Nothing was measured.\n");
         return out;
@@ -69,20 +71,20 @@ pub fn table(table: &Table) -> String {
     let labelled = table.groups.iter().any(|g| group_heading(g).is_some());
     for group in &table.groups {
         if let Some((label, provenance, about)) = group_heading(group) {
-            out.push_str(&format!("**{}**", escape(&label)));
+            let _ = write!(out, "**{}**", escape(&label));
             if let Some(p) = provenance {
-                out.push_str(&format!(" — {p}"));
+                let _ = write!(out, " — {p}");
             }
             if !about.is_empty() {
-                out.push_str(&format!("  \n{}", escape(&about)));
+                let _ = write!(out, "  \n{}", escape(&about));
             }
             out.push_str("\n\n");
         }
-        out.push_str(&format!("| {} |\n|{}\n", heads.join(" | "), " --- |".repeat(heads.len())));
+        let _ = write!(out, "| {} |\n|{}\n", heads.join(" | "), " --- |".repeat(heads.len()));
         for row in &group.rows {
             let cells = row.cells.iter().map(|c| cell(&shown(c, table.spread, &footnotes)));
             let cells: Vec<String> = cells.collect();
-            out.push_str(&format!("| {} | {} |\n", escape(&row.label), cells.join(" | ")));
+            let _ = writeln!(out, "| {} | {} |", escape(&row.label), cells.join(" | "));
         }
         if labelled {
             out.push('\n');
@@ -92,8 +94,12 @@ pub fn table(table: &Table) -> String {
         if !labelled {
             out.push('\n');
         }
-        let notes: Vec<String> =
-            footnotes.0.iter().enumerate().map(|(i, n)| format!("{} {}", superscript(i + 1).trim_start(), escape(n))).collect();
+        let notes: Vec<String> = footnotes
+            .0
+            .iter()
+            .enumerate()
+            .map(|(i, n)| format!("{} {}", superscript(i + 1).trim_start(), escape(n)))
+            .collect();
         out.push_str(&notes.join("  \n"));
         out.push('\n');
     }
@@ -105,7 +111,7 @@ fn cell(shown: &Shown) -> String {
     if !shown.main.is_empty() {
         let mut main = escape(&shown.main);
         if let Some(spread) = &shown.spread {
-            main.push_str(&format!(" ± {spread}"));
+            let _ = write!(main, " ± {spread}");
         }
         for note in &shown.notes {
             main.push_str(&superscript(*note));
@@ -118,7 +124,7 @@ fn cell(shown: &Shown) -> String {
     for b in &shown.beside {
         let mut text = format!("{} {}", b.who, escape(&b.text));
         if let Some(verdict) = &b.verdict {
-            text.push_str(&format!(" *{}*", verdict.label()));
+            let _ = write!(text, " *{}*", verdict.label());
         }
         if let Some(note) = b.note {
             text.push_str(&superscript(note));

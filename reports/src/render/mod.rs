@@ -8,8 +8,8 @@ pub mod html;
 pub mod latex;
 pub mod markdown;
 
-use crate::study::Study;
 use crate::figures::Figure;
+use crate::study::Study;
 use crate::tables::{Cell, Group, Spread, Table, Unit, Value};
 use crate::verdict::Verdict;
 
@@ -65,9 +65,8 @@ pub fn legible(text: &str) -> String {
     text.chars()
         .map(|c| match c {
             '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' => ' ',
-            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => '\u{fffd}',
-            '\u{fffe}' | '\u{ffff}' => '\u{fffd}',
-            c if c.is_control() => '\u{fffd}',
+            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => '\u{fffd}',
+            c if c.is_control() || matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}') => '\u{fffd}',
             c => c,
         })
         .collect()

@@ -66,10 +66,7 @@ pub fn build(context: &Context) -> Table {
             .to_owned(),
         protocol: "docs/protocols/fig5b.md",
         stub: "token",
-        columns: QUANTITIES
-            .iter()
-            .map(|(_, _, _, _, label, sub)| Column::with_sub(*label, *sub))
-            .collect(),
+        columns: QUANTITIES.iter().map(|(_, _, _, _, label, sub)| Column::with_sub(*label, *sub)).collect(),
         groups,
         spread: Spread::StdErr,
     }

@@ -117,11 +117,7 @@ impl<'a> Context<'a> {
             let calibrations = calibrations.collect();
             Ok(Measured { subject, scores: Scores::read(subject)?, images, skipped, calibrations })
         });
-        Ok(Self {
-            study,
-            published: PaperTables::read()?,
-            measured: measured.collect::<Result<_, ReportError>>()?,
-        })
+        Ok(Self { study, published: PaperTables::read()?, measured: measured.collect::<Result<_, ReportError>>()? })
     }
 }
 
@@ -356,13 +352,7 @@ fn beside(published: &Published, unit: Unit, verdict: Verdict) -> Beside {
         Some(std) => format!("{} ± {}", digits(published.value), digits(std)),
         None => digits(published.value),
     };
-    Beside {
-        who: published.source.label(),
-        text,
-        value: Some(published.value),
-        std: published.std,
-        verdict,
-    }
+    Beside { who: published.source.label(), text, value: Some(published.value), std: published.std, verdict }
 }
 
 /// What tells the numbers of one subject from those of another, except the dataset: a group of rows shares it.

@@ -62,7 +62,8 @@ pub fn build(context: &Context) -> Table {
     let mut experiments: Vec<(String, String)> =
         EXPERIMENTS.iter().map(|(id, label)| ((*id).to_owned(), (*label).to_owned())).collect();
     for score in context.measured.iter().flat_map(|m| m.scores.iter()) {
-        let known = ELSEWHERE.contains(&&*score.experiment) || experiments.iter().any(|(id, _)| **id == *score.experiment);
+        let known =
+            ELSEWHERE.contains(&&*score.experiment) || experiments.iter().any(|(id, _)| **id == *score.experiment);
         if !known {
             experiments.push((score.experiment.to_string(), score.experiment.replace('_', " ")));
         }
@@ -97,7 +98,8 @@ fn group(label: &str, rows: Vec<Row>) -> Group {
 
 fn calibration(context: &Context) -> Group {
     let cell = |m: &Measured, value: Option<f64>, unit, images: u64| {
-        let value = value.map(|value| Value { value, std: None, stderr: None, n: images, draws: 1, images_without: 0, unit });
+        let value =
+            value.map(|value| Value { value, std: None, stderr: None, n: images, draws: 1, images_without: 0, unit });
         Cell { ours: value, provenance: value.map(|_| m.subject.weights), ..Cell::default() }
     };
     let row = |label: &str, make: &dyn Fn(&Measured) -> Cell| Row {
@@ -201,7 +203,9 @@ fn study_onset(context: &Context, measured: &Measured, score: &Score, cell: Cell
 fn unit(metric: &str) -> Unit {
     if metric.ends_with("_frac") {
         Unit::Share
-    } else if ["_block", "_count", "_tokens", "_images"].iter().any(|s| metric.ends_with(s)) || metric == "images_without" {
+    } else if ["_block", "_count", "_tokens", "_images"].iter().any(|s| metric.ends_with(s))
+        || metric == "images_without"
+    {
         Unit::Count
     } else {
         Unit::Number
@@ -248,11 +252,7 @@ fn images(context: &Context) -> Group {
     let rows = vec![
         Row {
             label: "encoded".to_owned(),
-            cells: context
-                .measured
-                .iter()
-                .map(|m| m.images.map_or_else(Cell::default, |n| count(m, n)))
-                .collect(),
+            cells: context.measured.iter().map(|m| m.images.map_or_else(Cell::default, |n| count(m, n))).collect(),
         },
         Row {
             label: "skipped".to_owned(),

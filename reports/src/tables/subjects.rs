@@ -2,13 +2,21 @@
 
 use super::{Cell, Column, Context, Group, Measured, Row, Spread, Table, Unit, Value};
 use crate::render::grouped;
-use crate::verdict::obstacle;
 use crate::study::Source;
+use crate::verdict::obstacle;
 
 /// Makes the table.
 pub fn build(context: &Context) -> Table {
     let columns = [
-        "dataset", "weights", "digest", "preprocessing", "precision", "outliers", "norms at", "images", "skipped",
+        "dataset",
+        "weights",
+        "digest",
+        "preprocessing",
+        "precision",
+        "outliers",
+        "norms at",
+        "images",
+        "skipped",
         "compared with",
     ];
     let rows = context.measured.iter().map(|m| Row { label: m.subject.model.clone(), cells: cells(m) });
@@ -42,7 +50,7 @@ fn cells(m: &Measured) -> Vec<Cell> {
     let reasons: Vec<_> = [Source::Paper, Source::Study].map(|source| (source, obstacle(s, source, true))).into();
     let open: Vec<&str> = reasons.iter().filter(|(_, why)| why.is_none()).map(|(s, _)| s.label()).collect();
     if open.is_empty() {
-        compared.text = "nothing".to_owned();
+        "nothing".clone_into(&mut compared.text);
         compared.notes = reasons.into_iter().filter_map(|(_, why)| why).take(1).collect();
     } else {
         compared.text = open.join(", ");

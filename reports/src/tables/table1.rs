@@ -34,7 +34,8 @@ pub(super) fn filled(context: &Context, table: &str) -> Vec<Group> {
         let paper = context.published.get(Source::Paper, table, row, dataset.column);
         let cell = cell.with(measured.subject, paper, same, averaged_otherwise(score, dataset));
         // The study measured CIFAR-10 only, on three models; on others its numbers say nothing.
-        let study = study_column(&measured.subject.model).filter(|_| dataset.column == "CF10" && measured.subject.registers == 0);
+        let study = study_column(&measured.subject.model)
+            .filter(|_| dataset.column == "CF10" && measured.subject.registers == 0);
         let study = study.and_then(|model| {
             let row = if kind == "outlier" { "high_norm" } else { kind };
             context.published.get(Source::Study, "table3", row, model)

@@ -85,7 +85,7 @@ fn row(measured: &Measured, site: &str, kinds: &[(String, Column)], cell: &MakeC
         let score = accuracy(measured, kind, site, average);
         let mut cell = cell(measured, kind, score, dataset);
         if score.is_some() && average == Average::Classes {
-            let note = if score.is_some_and(|s| is_macro(s)) {
+            let note = if score.is_some_and(is_macro) {
                 "mean of the accuracies within each class, as published"
             } else {
                 "averaged over images; the published number is the mean over classes"

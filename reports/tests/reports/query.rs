@@ -1,7 +1,4 @@
 //! SQL over a store: what is finished is seen, what is not is not, whatever the models' widths.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod made_up;
 
 use std::fs;
 use std::path::Path;
@@ -14,11 +11,11 @@ fn csv(store: &Path, sql: &str) -> String {
 
 fn store() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    made_up::put(dir.path(), "small", "cats", "01", 0, made_up::vectors(3, 2));
-    made_up::put(dir.path(), "small", "cats", "01", 1, made_up::vectors(3, 1));
-    made_up::put(dir.path(), "large", "dogs", "02", 0, made_up::vectors(5, 4));
-    made_up::put(dir.path(), "small", "cats", "03", 0, made_up::token_stats("block_3", true));
-    made_up::put(dir.path(), "small", "cats", "04", 0, made_up::pictures(["a", "b"]));
+    crate::made_up::put(dir.path(), "small", "cats", "01", 0, crate::made_up::vectors(3, 2));
+    crate::made_up::put(dir.path(), "small", "cats", "01", 1, crate::made_up::vectors(3, 1));
+    crate::made_up::put(dir.path(), "large", "dogs", "02", 0, crate::made_up::vectors(5, 4));
+    crate::made_up::put(dir.path(), "small", "cats", "03", 0, crate::made_up::token_stats("block_3", true));
+    crate::made_up::put(dir.path(), "small", "cats", "04", 0, crate::made_up::pictures(["a", "b"]));
     dir
 }
 
@@ -26,7 +23,10 @@ fn store() -> tempfile::TempDir {
 fn the_folders_are_columns_of_text() {
     let dir = store();
     // `01` is not the number 1.
-    let found = csv(dir.path(), "SELECT model, dataset, run, COUNT(*) AS n FROM token_vectors GROUP BY model, dataset, run ORDER BY n");
+    let found = csv(
+        dir.path(),
+        "SELECT model, dataset, run, COUNT(*) AS n FROM token_vectors GROUP BY model, dataset, run ORDER BY n",
+    );
     assert_eq!(found, "model,dataset,run,n\nsmall,cats,01,3\nlarge,dogs,02,4\n");
 }
 
@@ -63,9 +63,17 @@ fn unfinished_and_cut_parts_are_not_rows() {
     fs::remove_file(part.with_extension("done")).unwrap();
     assert_eq!(count(), "n\n6\n");
     let bytes = fs::read(part.with_extension("parquet")).unwrap();
-    fs::write(part.with_extension("done"), format!("{{\"rows\":1,\"bytes\":{},\"items\":1,\"skipped\":0}}", bytes.len() + 1)).unwrap();
+    fs::write(
+        part.with_extension("done"),
+        format!("{{\"rows\":1,\"bytes\":{},\"items\":1,\"skipped\":0}}", bytes.len() + 1),
+    )
+    .unwrap();
     assert_eq!(count(), "n\n6\n");
-    fs::write(part.with_extension("done"), format!("{{\"rows\":1,\"bytes\":{},\"items\":1,\"skipped\":0}}", bytes.len())).unwrap();
+    fs::write(
+        part.with_extension("done"),
+        format!("{{\"rows\":1,\"bytes\":{},\"items\":1,\"skipped\":0}}", bytes.len()),
+    )
+    .unwrap();
     assert_eq!(count(), "n\n7\n");
 }
 
@@ -98,13 +106,21 @@ fn errors_say_what_is_there() {
 #[test]
 fn text_tables_show_every_row_and_no_terminal_escape() {
     let dir = store();
-    made_up::put(dir.path(), "m", "d", "05", 0, made_up::skipped(&[("\u{1b}[31mred", "not an image"), ("b", "x")]));
+    crate::made_up::put(
+        dir.path(),
+        "m",
+        "d",
+        "05",
+        0,
+        crate::made_up::skipped(&[("\u{1b}[31mred", "not an image"), ("b", "x")]),
+    );
     let out = query(dir.path(), "SELECT image, name, reason FROM skipped ORDER BY image", QueryFormat::Table).unwrap();
     assert_eq!(
         String::from_utf8(out.bytes).unwrap(),
         "image  name      reason\n─────  ────────  ────────────\n 1000  \u{fffd}[31mred  not an image\n 1001  b         x\n"
     );
-    let out = query(dir.path(), "SELECT t.index FROM token_vectors v JOIN token_stats t ON v.index >= 0", QueryFormat::Table);
+    let out =
+        query(dir.path(), "SELECT t.index FROM token_vectors v JOIN token_stats t ON v.index >= 0", QueryFormat::Table);
     assert!(out.is_ok() || matches!(out, Err(ReportError::Query(_))));
     let long = query(dir.path(), "SELECT image, index FROM token_stats", QueryFormat::Table).unwrap();
     assert_eq!(String::from_utf8(long.bytes).unwrap().lines().count(), 14);
@@ -128,6 +144,6 @@ fn parquet_comes_back_and_bytes_do_not_become_text() {
 fn a_store_may_lie_in_a_folder_of_any_name() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("a=b [x] *");
-    made_up::put(&store, "m", "d", "01", 0, made_up::images(3));
+    crate::made_up::put(&store, "m", "d", "01", 0, crate::made_up::images(3));
     assert_eq!(csv(&store, "SELECT COUNT(*) AS n FROM images"), "n\n3\n");
 }

@@ -1,7 +1,4 @@
 //! A small store with made-up numbers, written by the same writer as real ones.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::allow_attributes, reason = "which of these a test binary uses differs")]
-#![allow(dead_code)]
 
 use std::collections::BTreeMap;
 use std::fs;
