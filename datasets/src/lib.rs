@@ -21,6 +21,6 @@ pub mod synthetic;
 
 pub use decode::{DecodeError, decode};
 pub use pixels::{Planar, Rgb8};
-pub use preprocess::{Crop, Filter, LoadError, Preprocess, PreprocessError, Resize};
+pub use preprocess::{Crop, Filter, LoadError, Loaded, Preprocess, PreprocessError, Resize};
 pub use source::{BoxPx, Entry, Manifest, Raw, ReadError, Source, Truth};
 pub use spec::{DatasetError, DatasetSpec, Part, Split, open};

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::decode::{DecodeError, Decoded, MAX_PIXELS, decode_lazily};
 use crate::pixels::{Planar, Rgb8};
 use crate::resize::{PlanarRows, Planes8, resize_window};
+use crate::source::Raw;
 
 /// How an image is scaled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,7 +89,7 @@ pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 /// Mean used by CLIP and `OpenCLIP`.
 pub const CLIP_MEAN: [f32; 3] = [0.48145466, 0.4578275, 0.40821073];
 /// Deviation used by CLIP and `OpenCLIP`.
-pub const CLIP_STD: [f32; 3] = [0.26862954, 0.26130258, 0.27577711];
+pub const CLIP_STD: [f32; 3] = [0.26862954, 0.2613026, 0.2757771];
 
 /// Where the wanted pixels lie in the resized image, and where they land.
 struct Layout {
@@ -170,6 +171,18 @@ impl Preprocess {
         })
     }
 
+    /// [`Preprocess::decode_and_apply`] or [`Preprocess::apply`], as the item needs, with the size before resizing.
+    pub fn load(&self, raw: &Raw) -> Result<Loaded, LoadError> {
+        let loaded = |(height, width): (usize, usize), planar| Loaded { planar, height, width };
+        Ok(match raw {
+            Raw::Rgb(image) => loaded((image.height, image.width), self.apply(image)?),
+            Raw::Encoded(bytes) => match decode_lazily(bytes)? {
+                Decoded::Rgb(image) => loaded((image.height, image.width), self.apply(&image)?),
+                Decoded::Ycc(image) => loaded(image.size(), self.apply_rows(&image)?),
+            },
+        })
+    }
+
     fn apply_rows(&self, image: &impl PlanarRows) -> Result<Planar, PreprocessError> {
         self.check()?;
         let (height, width) = image.size();
@@ -220,14 +233,7 @@ impl Preprocess {
             Resize::ShortSide(side) => (side, side * width / height),
         };
         let (rows, columns) = resized;
-        let whole = Layout {
-            resized,
-            ys: 0..rows,
-            xs: 0..columns,
-            offset: (0, 0),
-            out: resized,
-            fill_is_black: true,
-        };
+        let whole = Layout { resized, ys: 0..rows, xs: 0..columns, offset: (0, 0), out: resized, fill_is_black: true };
         match self.crop {
             Crop::None => whole,
             Crop::Centre(side) => {
@@ -264,6 +270,17 @@ fn centre(length: usize, side: usize) -> (Range<usize>, usize) {
 fn round_half_to_even_of_half(n: usize) -> usize {
     let half = n / 2;
     half + usize::from(n % 2 == 1 && half % 2 == 1)
+}
+
+/// An encoder's input, and the size of the image that it was made of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// The input.
+    pub planar: Planar,
+    /// Rows before resizing.
+    pub height: usize,
+    /// Columns before resizing.
+    pub width: usize,
 }
 
 /// A file that gave no encoder input: it did not decode, or it does not fit the preprocessing.

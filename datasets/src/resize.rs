@@ -17,6 +17,8 @@
 //! Layout: the horizontal pass works on sixteen rows at once, transposed, so that its inner loop runs over rows with one
 //! weight; the vertical pass runs over columns. Both become plain vector code under [`pulp`]'s runtime dispatch.
 
+#![expect(clippy::inline_always, reason = "code that is not inlined escapes the vector features of the dispatch")]
+
 use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
@@ -361,7 +363,8 @@ fn word(bytes: &[u8]) -> u64 {
 /// Transposes 8×8 bytes held as eight little-endian words (three rounds of block swaps; Warren, Hacker's Delight, 7-3).
 #[inline(always)]
 fn transpose_tile(mut tile: [u64; 8]) -> [u64; 8] {
-    const ROUNDS: [(usize, u64); 3] = [(4, 0x0000_0000_ffff_ffff), (2, 0x0000_ffff_0000_ffff), (1, 0x00ff_00ff_00ff_00ff)];
+    const ROUNDS: [(usize, u64); 3] =
+        [(4, 0x0000_0000_ffff_ffff), (2, 0x0000_ffff_0000_ffff), (1, 0x00ff_00ff_00ff_00ff)];
     for (distance, mask) in ROUNDS {
         for upper in 0..8 {
             if upper & distance == 0 {

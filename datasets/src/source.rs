@@ -1,5 +1,6 @@
 //! What every dataset offers: a manifest known up front, and items read one at a time, from any thread, in any order.
 
+use std::fmt::Write;
 use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
@@ -55,7 +56,10 @@ impl Manifest {
             hash.update(class.as_bytes());
         }
         let digest: [u8; 32] = hash.finalize().into();
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        digest.iter().fold(String::with_capacity(64), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
     }
 }
 

@@ -280,14 +280,24 @@ mod tests {
 
     #[test]
     fn splits_are_read_as_they_are_written() {
-        for text in ["all", "train", "test", "class:2/3:train", "class:1/2:test", "every:3@2:test", "every:10@0:train"] {
+        for text in ["all", "train", "test", "class:2/3:train", "class:1/2:test", "every:3@2:test", "every:10@0:train"]
+        {
             assert_eq!(text.parse::<Split>().unwrap().to_string(), text);
         }
     }
 
     #[test]
     fn splits_that_would_be_empty_or_whole_are_refused() {
-        for text in ["", "val", "class:3/3:train", "class:0/3:train", "every:3@3:test", "every:1@0:test", "class:2/3", "every:x@0:test"] {
+        for text in [
+            "",
+            "val",
+            "class:3/3:train",
+            "class:0/3:train",
+            "every:3@3:test",
+            "every:1@0:test",
+            "class:2/3",
+            "every:x@0:test",
+        ] {
             assert!(text.parse::<Split>().is_err(), "{text}");
         }
     }

@@ -17,7 +17,7 @@ fn golden() -> PathBuf {
 
 fn sha(bytes: &[u8]) -> String {
     let digest: [u8; 32] = Sha256::digest(bytes).into();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    digest.map(|byte| format!("{byte:02x}")).concat()
 }
 
 struct Case {

@@ -149,7 +149,7 @@ impl OutlierPolicy {
     }
 }
 
-/// Quantile q ∈ [0, 1] of values in ascending order, as NumPy's default: linear interpolation at index q·(n − 1).
+/// Quantile q ∈ [0, 1] of values in ascending order, as `NumPy`'s default: linear interpolation at index q·(n − 1).
 pub fn quantile_sorted(sorted: &[f32], q: f64) -> Option<f32> {
     let last = sorted.len().checked_sub(1)?;
     let at = q.clamp(0.0, 1.0) * last as f64;
@@ -227,7 +227,9 @@ fn smooth(counts: &[f64], sigma: f64) -> Vec<f64> {
     let reach = (4.0 * sigma).ceil() as usize;
     let mut kernel: Vec<f64> = (0..=reach).map(|i| (-0.5 * (i as f64 / sigma).powi(2)).exp()).collect();
     let total = kernel[0] + 2.0 * kernel[1..].iter().sum::<f64>();
-    kernel.iter_mut().for_each(|k| *k /= total);
+    for k in &mut kernel {
+        *k /= total;
+    }
     let mut density = vec![0.0; counts.len()];
     for (i, &count) in counts.iter().enumerate().filter(|(_, c)| **c > 0.0) {
         for j in i.saturating_sub(reach)..(i + reach + 1).min(counts.len()) {

@@ -15,7 +15,7 @@ pub const CIFAR10: Dataset = Dataset {
     about: "CIFAR-10, binary version",
     layout: LAYOUT_10,
     splits: "all, train, test",
-    open: |spec| open(spec, LAYOUT_10, cifar::CIFAR10, |name| name.starts_with("data_batch_"), "test_batch.bin"),
+    open: |spec| open(spec, LAYOUT_10, cifar::CIFAR10, is_batch, "test_batch.bin"),
 };
 
 /// CIFAR-100 with its fine labels.
@@ -27,6 +27,10 @@ pub const CIFAR100: Dataset = Dataset {
     open: |spec| open(spec, LAYOUT_100, cifar::CIFAR100, |name| name == "train.bin", "test.bin"),
 };
 
+fn is_batch(name: &str) -> bool {
+    name.strip_prefix("data_batch_").and_then(|rest| rest.strip_suffix(".bin")).is_some()
+}
+
 /// Whatever training batches are there: part of the download is a valid subset.
 fn open(
     spec: &DatasetSpec,
@@ -36,7 +40,7 @@ fn open(
     test: &str,
 ) -> Result<Box<dyn Source>, DatasetError> {
     check_root(&spec.root, layout)?;
-    let train = || files_in(&spec.root, |name| is_train(name) && name.ends_with(".bin"));
+    let train = || files_in(&spec.root, is_train);
     let files = match spec.split {
         Split::Test => vec![test.to_owned()],
         Split::Train => train()?,

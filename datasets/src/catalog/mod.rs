@@ -53,10 +53,10 @@ pub fn names() -> Vec<&'static str> {
 
 /// The dataset of this name, or an error that lists the nearest names.
 pub fn find(name: &str) -> Result<&'static Dataset, DatasetError> {
-    CATALOG.iter().find(|dataset| dataset.name == name).ok_or_else(|| DatasetError::Unknown {
-        name: name.to_owned(),
-        nearest: nearest(name, names().into_iter()),
-    })
+    CATALOG
+        .iter()
+        .find(|dataset| dataset.name == name)
+        .ok_or_else(|| DatasetError::Unknown { name: name.to_owned(), nearest: nearest(name, names().into_iter()) })
 }
 
 /// The three names closest to a misspelt one.

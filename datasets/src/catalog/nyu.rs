@@ -9,13 +9,8 @@ use crate::spec::{DatasetError, DatasetSpec, Split};
 const LAYOUT: &str = "train/<scene>/rgb_*.jpg, test/<scene>/rgb_*.jpg (sync_depth_*.png beside them)";
 
 /// NYU Depth v2.
-pub const NYU: Dataset = Dataset {
-    name: "nyu",
-    about: "NYU Depth v2 photos",
-    layout: LAYOUT,
-    splits: "all, train, test",
-    open,
-};
+pub const NYU: Dataset =
+    Dataset { name: "nyu", about: "NYU Depth v2 photos", layout: LAYOUT, splits: "all, train, test", open };
 
 fn open(spec: &DatasetSpec) -> Result<Box<dyn Source>, DatasetError> {
     check_root(&spec.root, LAYOUT)?;

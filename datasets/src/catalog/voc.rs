@@ -14,13 +14,8 @@ use crate::spec::{DatasetError, DatasetSpec, Split};
 const LAYOUT: &str = "JPEGImages/*.jpg (and ImageSets/Main/{train,val}.txt), or VOC2012/ or VOC2007/ holding them";
 
 /// Pascal VOC 2007 or 2012.
-pub const VOC: Dataset = Dataset {
-    name: "voc",
-    about: "Pascal VOC photos",
-    layout: LAYOUT,
-    splits: "all, train, test (= val)",
-    open,
-};
+pub const VOC: Dataset =
+    Dataset { name: "voc", about: "Pascal VOC photos", layout: LAYOUT, splits: "all, train, test (= val)", open };
 
 fn open(spec: &DatasetSpec) -> Result<Box<dyn Source>, DatasetError> {
     check_root(&spec.root, LAYOUT)?;
@@ -39,11 +34,8 @@ fn open(spec: &DatasetSpec) -> Result<Box<dyn Source>, DatasetError> {
         return Err(DatasetError::missing(&path, LAYOUT));
     }
     let text = fs::read_to_string(&path).map_err(DatasetError::io(&path))?;
-    let wanted: HashSet<String> = text
-        .lines()
-        .filter_map(|line| line.split_whitespace().next())
-        .map(|id| format!("{base}/{id}.jpg"))
-        .collect();
+    let wanted: HashSet<String> =
+        text.lines().filter_map(|line| line.split_whitespace().next()).map(|id| format!("{base}/{id}.jpg")).collect();
     let source = flat_folder::open(&spec.root, &base, |name| wanted.contains(name))?;
     let found = source.manifest().entries.len();
     if found == wanted.len() {

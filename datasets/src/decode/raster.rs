@@ -43,9 +43,7 @@ fn to_rgb(decoder: impl ImageDecoder, format: Format, is_grey16: bool) -> Result
         DynamicImage::ImageLumaA16(grey) if is_grey16 => {
             grey.pixels().flat_map(|pixel| [pixel.0[0].min(255) as u8; 3]).collect()
         }
-        DynamicImage::ImageLumaA16(grey) => {
-            grey.pixels().flat_map(|pixel| [(pixel.0[0] >> 8) as u8; 3]).collect()
-        }
+        DynamicImage::ImageLumaA16(grey) => grey.pixels().flat_map(|pixel| [(pixel.0[0] >> 8) as u8; 3]).collect(),
         DynamicImage::ImageRgb16(colour) => colour.iter().map(|&value| (value >> 8) as u8).collect(),
         DynamicImage::ImageRgba16(colour) => {
             colour.pixels().flat_map(|pixel| [0, 1, 2].map(|channel| (pixel.0[channel] >> 8) as u8)).collect()

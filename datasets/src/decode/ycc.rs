@@ -16,6 +16,8 @@
 //! libjpeg needs an assembler at build time, and skipping what the crop discards. Source: libjpeg-turbo `jdsample.c`,
 //! `jdcolor.c`, `jdmainct.c` (context rows).
 
+#![expect(clippy::inline_always, reason = "code that is not inlined escapes the vector features of the dispatch")]
+
 use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
@@ -155,7 +157,7 @@ impl ChromaRows {
             let near = if image.halved_down { y / 2 } else { y };
             let far = if !image.halved_down {
                 near
-            } else if y % 2 == 0 {
+            } else if y.is_multiple_of(2) {
                 near.saturating_sub(1)
             } else {
                 (near + 1).min(plane.height - 1)
@@ -165,7 +167,7 @@ impl ChromaRows {
             match (image.halved_across, image.halved_down) {
                 (false, false) => expanded.copy_from_slice(&near[columns]),
                 (false, true) => {
-                    let bias = if y % 2 == 0 { 1 } else { 2 };
+                    let bias = if y.is_multiple_of(2) { 1 } else { 2 };
                     for ((out, &near), &far) in expanded.iter_mut().zip(&near[columns.clone()]).zip(&far[columns]) {
                         *out = ((u16::from(near) * 3 + u16::from(far) + bias) >> 2) as u8;
                     }

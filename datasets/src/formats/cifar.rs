@@ -82,8 +82,7 @@ fn class_names(path: &Path, count: usize) -> Result<Vec<String>, DatasetError> {
         return Ok((0..count).map(|class| class.to_string()).collect());
     }
     let text = fs::read_to_string(path).map_err(DatasetError::io(path))?;
-    let names: Vec<String> =
-        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    let names: Vec<String> = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
     if names.len() == count {
         Ok(names)
     } else {

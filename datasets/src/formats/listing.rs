@@ -11,9 +11,8 @@ use crate::source::{Manifest, Raw, ReadError, Source};
 use crate::spec::DatasetError;
 
 /// Files that are never images, by name.
-const SIDECARS: [&str; 8] = [
-    "Thumbs.db", "desktop.ini", "README", "README.md", "README.txt", "LICENSE", "LICENSE.txt", "ORIGIN.md",
-];
+const SIDECARS: [&str; 8] =
+    ["Thumbs.db", "desktop.ini", "README", "README.md", "README.txt", "LICENSE", "LICENSE.txt", "ORIGIN.md"];
 /// Folders inside folders, against links that lead in circles.
 const MAX_DEPTH: usize = 8;
 

@@ -30,14 +30,14 @@ pub fn read_at(path: &Path, offset: u64, bytes: u64) -> Result<Vec<u8>, ReadErro
 /// A dataset of encoded images inside larger files, such as tars.
 pub struct Spans {
     files: Vec<PathBuf>,
-    spans: Vec<Span>,
+    places: Vec<Span>,
     manifest: Manifest,
 }
 
 impl Spans {
     /// `spans` and the manifest's entries go in parallel.
     pub fn new(files: Vec<PathBuf>, spans: Vec<Span>, manifest: Manifest) -> Self {
-        Self { files, spans, manifest }
+        Self { files, places: spans, manifest }
     }
 }
 
@@ -47,8 +47,8 @@ impl Source for Spans {
     }
 
     fn read(&self, index: usize) -> Result<Raw, ReadError> {
-        let missing = || ReadError::OutOfRange { index, len: self.spans.len() };
-        let span = self.spans.get(index).ok_or_else(missing)?;
+        let missing = || ReadError::OutOfRange { index, len: self.places.len() };
+        let span = self.places.get(index).ok_or_else(missing)?;
         let path = self.files.get(span.file as usize).ok_or_else(missing)?;
         read_at(path, span.offset, span.bytes).map(Raw::Encoded)
     }

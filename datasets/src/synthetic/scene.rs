@@ -28,8 +28,7 @@ pub const GRID: usize = IMAGE_PX / PATCH_PX;
 /// A patch is flat if and only if the variance of (R + G + B) / 3, in [0, 1], over its pixels is below this.
 pub const FLAT_VARIANCE: f64 = 4e-5;
 /// Spatial frequencies (down, across) of each class's grating, in periods per 16 px.
-pub const CLASSES: [(u8, u8); 10] =
-    [(2, 0), (4, 0), (0, 2), (0, 4), (2, 2), (4, 4), (2, 4), (4, 2), (3, 1), (1, 3)];
+pub const CLASSES: [(u8, u8); 10] = [(2, 0), (4, 0), (0, 2), (0, 4), (2, 2), (4, 4), (2, 4), (4, 2), (3, 1), (1, 3)];
 
 const NO_FLAT: f64 = 0.15;
 const DISTRACTOR: f64 = 0.5;

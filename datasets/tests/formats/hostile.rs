@@ -6,8 +6,18 @@ use proptest::prelude::*;
 use crate::{fixture, laid_out, open, tar_of};
 
 const IMAGES: [&str; 12] = [
-    "rgb420.jpg", "rgb440_37.jpg", "progressive.jpg", "restart.jpg", "cmyk.jpg", "grey.jpg", "rgb.png", "palette.png",
-    "grey16.png", "lossy.webp", "palette.gif", "rgb.bmp",
+    "rgb420.jpg",
+    "rgb440_37.jpg",
+    "progressive.jpg",
+    "restart.jpg",
+    "cmyk.jpg",
+    "grey.jpg",
+    "rgb.png",
+    "palette.png",
+    "grey16.png",
+    "lossy.webp",
+    "palette.gif",
+    "rgb.bmp",
 ];
 
 /// Positions and values to flip, then where to cut.

@@ -102,8 +102,11 @@ fn wrong_files_are_items_so_that_they_are_counted() {
 #[test]
 fn a_missing_folder_is_named_with_its_nearest_parent() {
     let dir = laid_out(&[("here/x.jpg", b"x")]);
-    for name in ["imagenet", "imagenet_tar", "caltech101", "cifar10", "voc", "photos", "folders", "webdataset", "hf_parquet"] {
-        let Err(DatasetError::Missing { path, existing, .. }) = open(name, &dir.path().join("here/not/there"), "all") else {
+    for name in
+        ["imagenet", "imagenet_tar", "caltech101", "cifar10", "voc", "photos", "folders", "webdataset", "hf_parquet"]
+    {
+        let Err(DatasetError::Missing { path, existing, .. }) = open(name, &dir.path().join("here/not/there"), "all")
+        else {
             panic!("{name} opened nothing");
         };
         assert!(path.starts_with(dir.path().join("here/not/there")), "{name}");

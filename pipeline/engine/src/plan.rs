@@ -43,17 +43,31 @@ pub enum PlanError {
         /// Run that was named.
         fingerprint: Fingerprint,
     },
+    /// Two steps mean the same under different names.
+    #[error("`{first}` and `{second}` mean exactly the same; their results would be the same rows under two names")]
+    Twice {
+        /// Title of the step that came first.
+        first: String,
+        /// Title of the other.
+        second: String,
+    },
 }
 
 impl Plan {
-    /// Orders nothing: stages come in order. A stage whose run is in the plan already is dropped.
+    /// Orders nothing: stages come in order. An exact repetition is dropped; the same
+    /// meaning under another name is refused, since one of the names would stay empty.
     pub fn new(stages: Vec<Box<dyn Stage>>) -> Result<Self, PlanError> {
         let mut rows: HashMap<(Fingerprint, &'static str), u64> = HashMap::new();
         let mut plan = Self::default();
         for stage in stages {
             let fingerprint = fingerprint(stage.as_ref());
-            if plan.steps.iter().any(|s| s.fingerprint == fingerprint) {
-                continue;
+            let outputs = outputs_of(stage.as_ref());
+            if let Some(same) = plan.steps.iter().find(|s| s.fingerprint == fingerprint) {
+                if same.outputs == outputs {
+                    continue;
+                }
+                let second = title(stage.name(), &outputs);
+                return Err(PlanError::Twice { first: same.title(), second });
             }
             let mut sizes = Sizes::new();
             for input in stage.inputs() {
@@ -66,7 +80,6 @@ impl Plan {
                 *sizes.entry(input.table).or_default() += known;
             }
             let estimate = stage.estimate(&sizes);
-            let outputs = outputs_of(stage.as_ref());
             for output in &outputs {
                 let n = estimate.tables.get(output.table).map_or(0, |t| t.rows);
                 rows.insert((fingerprint.clone(), output.table), n);
@@ -94,11 +107,7 @@ impl Step {
 
     /// Stage and partition in words, such as `extract dinov2_vits14 cifar10`.
     pub fn title(&self) -> String {
-        let mut words = vec![self.stage.name().to_owned()];
-        if let Some(output) = self.outputs.first() {
-            words.extend(output.partition.iter().map(|(_, value)| value.clone()));
-        }
-        words.join(" ")
+        title(self.stage.name(), &self.outputs)
     }
 
     /// Whether all parts of a shard are finished.
@@ -126,6 +135,11 @@ impl Step {
             estimate: self.estimate.clone(),
         }
     }
+}
+
+fn title(stage: &str, outputs: &[TableRef]) -> String {
+    let names = outputs.iter().take(1).flat_map(|t| t.partition.iter().map(|(_, value)| value.as_str()));
+    std::iter::once(stage).chain(names).collect::<Vec<_>>().join(" ")
 }
 
 /// A step as `plan --json` prints it.

@@ -29,10 +29,16 @@ pub struct Report<'a> {
 pub fn number(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Percent => format!("{value:.1}"),
+        Unit::Share if vanishing(value) => "< 0.001".to_owned(),
         Unit::Share => significant(value, 3),
         Unit::Count if value.fract() == 0.0 && (0.0..1e15).contains(&value) => grouped(value as u64),
         _ => significant(value, 4),
     }
+}
+
+/// A share that is not zero but would need an exponent.
+fn vanishing(percent: f64) -> bool {
+    percent > 0.0 && percent < 1e-3
 }
 
 fn significant(value: f64, digits: i32) -> String {
@@ -169,6 +175,7 @@ fn spread_of(value: &Value, spread: Spread) -> Option<String> {
     }?;
     Some(match value.unit {
         Unit::Percent => number(x, Unit::Percent),
+        Unit::Share if vanishing(value.value) => return None,
         _ => significant(x, 2),
     })
 }
@@ -203,6 +210,7 @@ mod tests {
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(number(2.371, Unit::Share), "2.37");
         assert_eq!(number(100.0, Unit::Share), "100");
+        assert_eq!(number(2.7e-11, Unit::Share), "< 0.001");
         assert_eq!(number(f64::NAN, Unit::Number), "NaN");
     }
 

@@ -58,18 +58,19 @@ fn shown(experiment: &str, kind: &str, metric: &str) -> bool {
 
 /// Makes the table.
 pub fn build(context: &Context) -> Table {
-    let mut groups = vec![calibration(context)];
+    let subjects: Vec<&Measured> = context.measured.iter().filter(|m| has_signs(m)).collect();
+    let mut groups = vec![calibration(&subjects)];
     let mut experiments: Vec<(String, String)> =
         EXPERIMENTS.iter().map(|(id, label)| ((*id).to_owned(), (*label).to_owned())).collect();
-    for score in context.measured.iter().flat_map(|m| m.scores.iter()) {
+    for score in subjects.iter().flat_map(|m| m.scores.iter()) {
         let known =
             ELSEWHERE.contains(&&*score.experiment) || experiments.iter().any(|(id, _)| **id == *score.experiment);
         if !known {
             experiments.push((score.experiment.to_string(), score.experiment.replace('_', " ")));
         }
     }
-    groups.extend(experiments.iter().map(|(id, label)| signs(context, id, label)));
-    groups.push(images(context));
+    groups.extend(experiments.iter().map(|(id, label)| signs(context, &subjects, id, label)));
+    groups.push(images(&subjects));
     groups.retain(|g| g.rows.iter().any(|r| r.cells.iter().any(|c| *c != Cell::default())));
     Table {
         id: "norms",
@@ -80,10 +81,16 @@ pub fn build(context: &Context) -> Table {
             .to_owned(),
         protocol: "docs/protocols/norms.md",
         stub: "sign",
-        columns: context.measured.iter().map(column).collect(),
+        columns: subjects.iter().map(|m| column(m)).collect(),
         groups,
         spread: Spread::StdErr,
     }
+}
+
+/// A subject that is only probed has no signs of its own: its images are those of the subjects it was trained on.
+fn has_signs(measured: &Measured) -> bool {
+    let scored = |s: &Score| !ELSEWHERE.contains(&&*s.experiment);
+    measured.images.is_some() || !measured.calibrations.is_empty() || measured.scores.iter().any(scored)
 }
 
 fn column(measured: &Measured) -> Column {
@@ -96,7 +103,7 @@ fn group(label: &str, rows: Vec<Row>) -> Group {
     Group { label: label.to_owned(), about: vec![], provenance: None, measured: true, rows }
 }
 
-fn calibration(context: &Context) -> Group {
+fn calibration(subjects: &[&Measured]) -> Group {
     let cell = |m: &Measured, value: Option<f64>, unit, images: u64| {
         let value =
             value.map(|value| Value { value, std: None, stderr: None, n: images, draws: 1, images_without: 0, unit });
@@ -104,7 +111,7 @@ fn calibration(context: &Context) -> Group {
     };
     let row = |label: &str, make: &dyn Fn(&Measured) -> Cell| Row {
         label: label.to_owned(),
-        cells: context.measured.iter().map(make).collect(),
+        cells: subjects.iter().map(|m| make(m)).collect(),
     };
     let rows = vec![
         row("policy", &|m| Cell::text(m.subject.outlier_policy.clone())),
@@ -125,9 +132,9 @@ fn calibration(context: &Context) -> Group {
 }
 
 /// One row per (kind of token, metric, site) that was scored. A site is named only where it tells rows apart.
-fn signs(context: &Context, experiment: &str, label: &str) -> Group {
+fn signs(context: &Context, subjects: &[&Measured], experiment: &str, label: &str) -> Group {
     let mut keys: Vec<(String, String, String)> = Vec::new();
-    for measured in &context.measured {
+    for measured in subjects {
         for score in measured.scores.iter().filter(|s| &*s.experiment == experiment) {
             let site = site_key(measured, &score.site);
             // The norms of every block are a figure, not thirty rows.
@@ -148,8 +155,7 @@ fn signs(context: &Context, experiment: &str, label: &str) -> Group {
     });
     let rows = keys.iter().map(|(kind, metric, site)| Row {
         label: sign_label(kind, metric, site),
-        cells: context
-            .measured
+        cells: subjects
             .iter()
             .map(|m| {
                 let same = |s: &&Score| {
@@ -235,7 +241,7 @@ fn sign_label(kind: &str, metric: &str, site: &str) -> String {
     label
 }
 
-fn images(context: &Context) -> Group {
+fn images(subjects: &[&Measured]) -> Group {
     let count = |m: &Measured, value: u64| Cell {
         ours: Some(Value {
             value: value as f64,
@@ -252,12 +258,11 @@ fn images(context: &Context) -> Group {
     let rows = vec![
         Row {
             label: "encoded".to_owned(),
-            cells: context.measured.iter().map(|m| m.images.map_or_else(Cell::default, |n| count(m, n))).collect(),
+            cells: subjects.iter().map(|m| m.images.map_or_else(Cell::default, |n| count(m, n))).collect(),
         },
         Row {
             label: "skipped".to_owned(),
-            cells: context
-                .measured
+            cells: subjects
                 .iter()
                 .map(|m| {
                     // Nothing skipped and nothing encoded is no statement.

@@ -36,10 +36,10 @@ pub fn build(context: &Context) -> Table {
 
 fn cells(m: &Measured) -> Vec<Cell> {
     let s = m.subject;
-    let mut weights = Cell::text(match s.weights_note.as_str() {
-        "" => s.weights.label().to_owned(),
-        note => format!("{}: {note}", s.weights.label()),
-    });
+    let mut weights = Cell::text(s.weights.label());
+    if !s.weights_note.is_empty() {
+        weights.notes.push(s.weights_note.clone());
+    }
     if !s.leftover.is_empty() {
         weights.notes.push(format!("tensors of the checkpoint without a place: {}", s.leftover.join(", ")));
     }

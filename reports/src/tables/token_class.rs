@@ -40,13 +40,16 @@ pub fn groups(context: &Context, kinds: &[(String, Column)], cell: &MakeCell) ->
     for measured in &context.measured {
         let subject = measured.subject;
         for site in sites(measured) {
-            let control = control_row(measured, &site, kinds);
+            let probed = |row: &Row| row.cells.iter().any(|c| c.ours.is_some() || !c.notes.is_empty());
+            let rows: Vec<Row> = [row(measured, &site, kinds, cell), control_row(measured, &site, kinds)]
+                .into_iter()
+                .filter(probed)
+                .collect();
             let mut key = vec![subject.model.clone(), site.to_string()];
             key.extend(meaning(subject).map(str::to_owned));
-            let row = row(measured, &site, kinds, cell);
             match groups.iter_mut().find(|(k, _)| *k == key) {
-                Some((_, group)) => group.rows.extend(std::iter::once(row).chain(control)),
-                None => groups.push((key, group(subject, &site, std::iter::once(row).chain(control).collect()))),
+                Some((_, group)) => group.rows.extend(rows),
+                None => groups.push((key, group(subject, &site, rows))),
             }
         }
     }
@@ -54,13 +57,14 @@ pub fn groups(context: &Context, kinds: &[(String, Column)], cell: &MakeCell) ->
 }
 
 /// The control: the same probes trained on permuted labels, which must fall to chance.
-fn control_row(measured: &Measured, site: &str, kinds: &[(String, Column)]) -> Option<Row> {
-    let cells: Vec<Cell> = kinds
-        .iter()
-        .map(|(kind, _)| plain(measured, measured.scores.at("control_token_class", kind, "accuracy_frac", site)))
-        .collect();
-    let label = format!("{}, labels permuted", dataset_name(&measured.subject.dataset));
-    cells.iter().any(|c| *c != Cell::default()).then_some(Row { label, cells })
+fn control_row(measured: &Measured, site: &str, kinds: &[(String, Column)]) -> Row {
+    let score = |kind: &str| measured.scores.at("control_token_class", kind, "accuracy_frac", site);
+    let cells = kinds.iter().map(|(kind, _)| plain(measured, score(kind))).collect();
+    let mut label = dataset_name(&measured.subject.dataset);
+    if !label.contains("permuted") {
+        label.push_str(", labels permuted");
+    }
+    Row { label, cells }
 }
 
 /// The name of a dataset as the papers print it, or as it is.
@@ -143,12 +147,17 @@ fn sites(measured: &Measured) -> Vec<Name> {
         }
         sites
     };
-    let sites = of("token_class");
+    let mut sites = of("token_class");
+    for site in of("control_token_class") {
+        if !sites.contains(&site) {
+            sites.push(site);
+        }
+    }
     if sites.is_empty() { of("pooled_class") } else { sites }
 }
 
 fn is_accuracy(score: &Score) -> bool {
-    matches!(&*score.experiment, "token_class" | "pooled_class")
+    matches!(&*score.experiment, "token_class" | "control_token_class" | "pooled_class")
         && matches!(&*score.metric, "accuracy_frac" | "macro_accuracy_frac")
 }
 

@@ -21,7 +21,7 @@ pub fn build(context: &Context) -> Table {
         groups: groups
             .map(|m| Group {
                 label: format!("{} on {}", m.subject.model, m.subject.dataset),
-                about: super::about(m.subject, None),
+                about: vec![],
                 provenance: Some(m.subject.weights),
                 measured: true,
                 rows: m.subject.truth.iter().map(|truth| row(m, truth)).collect(),
@@ -32,7 +32,10 @@ pub fn build(context: &Context) -> Table {
 }
 
 fn row(measured: &Measured, truth: &Truth) -> Row {
-    let score = measured.scores.near(&truth.experiment, &truth.subject, &truth.metric, &measured.subject.site);
+    let find =
+        |experiment: &str| measured.scores.near(experiment, &truth.subject, &truth.metric, &measured.subject.site);
+    // A subject of controls alone has its truths on them.
+    let score = find(&truth.experiment).or_else(|| find(&format!("control_{}", truth.experiment)));
     let mut cell = Cell::scored(measured.subject, score, Unit::Number);
     let verdict = match cell.ours {
         Some(ours) if truth.expected.holds(ours.value) => Verdict::Holds,

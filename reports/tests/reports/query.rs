@@ -45,6 +45,22 @@ fn vectors_of_different_length_share_a_view() {
 }
 
 #[test]
+fn tables_can_be_listed() {
+    let dir = store();
+    assert_eq!(csv(dir.path(), "SHOW TABLES"), "name\npictures\ntoken_stats\ntoken_vectors\n");
+}
+
+#[test]
+fn windows_and_subqueries() {
+    let dir = store();
+    let found = csv(
+        dir.path(),
+        "SELECT image, MAX(norm) AS top FROM token_stats WHERE image IN (SELECT image FROM pictures) GROUP BY image ORDER BY image",
+    );
+    assert_eq!(found, "image,top\n0,120.0\n1,120.0\n");
+}
+
+#[test]
 fn quantiles_joins_and_filters() {
     let dir = store();
     let found = csv(

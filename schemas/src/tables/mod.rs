@@ -1,4 +1,4 @@
-//! One file per table. A table's doc comment is its column dictionary; `docs/formats.md` is printed from it.
+//! One file per table. A table's doc comment is its column dictionary; `docs/formats.md` repeats it, held equal by test.
 
 mod cutoffs;
 mod images;

@@ -1,3 +1,5 @@
+//! The table `pictures`: its columns and their meanings.
+
 use crate::column::Name;
 use crate::table::table;
 

@@ -1,3 +1,5 @@
+//! The table `pooled`: its columns and their meanings.
+
 use crate::column::{Name, Vectors};
 use crate::table::table;
 

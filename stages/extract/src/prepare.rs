@@ -1,6 +1,6 @@
 //! From an item of a dataset to the pixels that an encoder takes, or the reason why not.
 
-use datasets::{Preprocess, Raw, Source};
+use datasets::{Preprocess, Source};
 use vit::Pixels;
 
 /// An image on its way.
@@ -29,14 +29,11 @@ impl Skip {
 /// Reads, decodes and preprocesses item `index`.
 pub fn prepare(source: &dyn Source, index: usize, preprocess: &Preprocess) -> Result<Prepared, Skip> {
     let raw = source.read(index).map_err(|e| Skip::new(e.reason(), &e))?;
-    let rgb = match raw {
-        Raw::Rgb(rgb) => rgb,
-        Raw::Encoded(bytes) => datasets::decode(&bytes).map_err(|e| Skip::new(e.reason(), &e))?,
-    };
-    let planar = preprocess.apply(&rgb).map_err(|e| Skip::new(e.reason(), &e))?;
+    let loaded = preprocess.load(&raw).map_err(|e| Skip::new(e.reason(), &e))?;
+    let planar = loaded.planar;
     Ok(Prepared {
         pixels: Pixels { height: planar.height, width: planar.width, data: planar.data },
-        source_px: (rgb.height, rgb.width),
+        source_px: (loaded.height, loaded.width),
     })
 }
 

@@ -1,7 +1,7 @@
 //! A sample of numbers in bounded memory: exact moments and extremes, quantiles from up to 2²² values.
 //!
 //! Above that, every second kept value is dropped and from then on only every second new one is kept, and so on: a
-//! systematic sample in dataset order, the same on every run. Quantiles follow NumPy's default, linear interpolation at
+//! systematic sample in dataset order, the same on every run. Quantiles follow `NumPy`'s default, linear interpolation at
 //! index q·(n − 1).
 
 use schemas::outlier::quantile_sorted;
@@ -71,7 +71,7 @@ impl Distribution {
         (self.n > 0).then(|| self.sum / self.n as f64)
     }
 
-    /// Standard deviation with n in the denominator, as NumPy's.
+    /// Standard deviation with n in the denominator, as `NumPy`'s.
     pub fn std(&self) -> Option<f64> {
         let mean = self.mean()?;
         Some((self.sum_of_squares / self.n as f64 - mean * mean).max(0.0).sqrt())
@@ -138,7 +138,9 @@ mod tests {
     fn moments_and_quantiles_are_those_of_numpy() {
         // numpy: x = [3, 1, 4, 1, 5]; mean 2.8, std 1.6, percentile 50 → 3, 95 → 4.8.
         let mut d = Distribution::default();
-        [3.0, 1.0, 4.0, 1.0, 5.0].into_iter().for_each(|x| d.add(x));
+        for x in [3.0, 1.0, 4.0, 1.0, 5.0] {
+            d.add(x);
+        }
         assert!((d.mean().unwrap() - 2.8).abs() < 1e-12 && (d.std().unwrap() - 1.6).abs() < 1e-9);
         assert_eq!((d.quantile(0.5), d.max(), d.min()), (Some(3.0), Some(5.0), Some(1.0)));
         assert!((d.quantile(0.95).unwrap() - 4.8).abs() < 1e-6);

@@ -32,7 +32,7 @@ pub struct Tally {
 
 /// The image whose rows are coming in.
 struct Image {
-    image: u32,
+    index: u32,
     attention: BTreeMap<&'static str, f32>,
     outliers: u64,
     most_attended: Option<(f32, bool)>,
@@ -80,10 +80,10 @@ impl Tally {
     }
 
     fn token(&mut self, rows: &TokenStats, i: usize, patch: bool, outlier: bool, flat_below: Option<f64>) {
-        if self.current.as_ref().is_none_or(|c| c.image != rows.image[i]) {
+        if self.current.as_ref().is_none_or(|c| c.index != rows.image[i]) {
             self.finish();
-            let image = rows.image[i];
-            self.current = Some(Image { image, attention: BTreeMap::new(), outliers: 0, most_attended: None });
+            let index = rows.image[i];
+            self.current = Some(Image { index, attention: BTreeMap::new(), outliers: 0, most_attended: None });
         }
         let kind = match (&*rows.kind[i], outlier) {
             ("cls", _) => "cls",

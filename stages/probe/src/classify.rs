@@ -87,7 +87,13 @@ impl Protocol {
     /// One C on raw features.
     pub fn fixed_c(c: f64, split: Split) -> Self {
         let regularisation = Regularisation::Fixed { c };
-        Self { regularisation, average: Average::Micro, logistic: LogisticParams::default(), split, permute_labels: None }
+        Self {
+            regularisation,
+            average: Average::Micro,
+            logistic: LogisticParams::default(),
+            split,
+            permute_labels: None,
+        }
     }
 
     /// The same with features divided by their spread (floor of a thousandth of the largest).

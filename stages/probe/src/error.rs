@@ -80,10 +80,9 @@ impl From<ProbeError> for StageError {
             ProbeError::Range { .. } | ProbeError::Kind { .. } | ProbeError::Runs { .. } => {
                 (ErrorKind::Config, "correct the study file")
             }
-            ProbeError::Table { .. } => (ErrorKind::Bug, "please report this"),
             ProbeError::Site { .. } => (ErrorKind::Config, "ask for a site that the extraction writes"),
             ProbeError::Unlabelled => (ErrorKind::Config, "choose a labelled dataset or drop this experiment"),
-            ProbeError::Width { .. } => (ErrorKind::Bug, "please report this"),
+            ProbeError::Table { .. } | ProbeError::Width { .. } => (ErrorKind::Bug, "please report this"),
             ProbeError::Grid { .. } => (ErrorKind::Config, "use a preprocessing that gives every image the same size"),
             ProbeError::Logistic(_) => (ErrorKind::Missing, "look at the split and at the vectors with `vitals query`"),
         };

@@ -55,13 +55,7 @@ pub(crate) struct Minimum {
 }
 
 /// Whether a point with this gradient is the minimum to tolerance. `start` is F at W = 0.
-pub(crate) fn is_minimum(
-    problem: &Softmax<'_>,
-    objective: f64,
-    gradient_norm: f64,
-    start: f64,
-    gap_frac: f64,
-) -> bool {
+pub(crate) fn is_minimum(problem: &Softmax<'_>, objective: f64, gradient_norm: f64, start: f64, gap_frac: f64) -> bool {
     gradient_norm <= tolerance(problem, objective, start, gap_frac)
 }
 
@@ -92,12 +86,7 @@ pub(crate) fn prior(problem: &Softmax<'_>) -> Weights {
 }
 
 /// Minimises from `weights`.
-pub(crate) fn minimise(
-    problem: &Softmax<'_>,
-    mut weights: Weights,
-    start: f64,
-    stop: Stop,
-) -> Minimum {
+pub(crate) fn minimise(problem: &Softmax<'_>, mut weights: Weights, start: f64, stop: Stop) -> Minimum {
     let mut z = problem.logits(&weights);
     let mut at = problem.evaluate(&weights, &z);
     let mut metric = Metric::new(problem, &at.curvature);
@@ -202,7 +191,7 @@ fn search(
     };
     let start = from.objective - problem.penalty(weights);
     let start_slope = dot(&from.gradient, step);
-    if !(start_slope < 0.0) {
+    if start_slope >= 0.0 || start_slope.is_nan() {
         return None;
     }
     let rounding = 1e-14 * start.abs();

@@ -1,7 +1,7 @@
 //! Linear regression to several targets at once.
 //!
 //! Minimises `‖Y − X·W − b‖² + ridge·‖W‖²`, the intercept free: on centred data `(XᵀX + ridge·I)·W = XᵀY`. Where
-//! XᵀX is singular to rounding (fewer rows than channels), 1e-10 of its mean diagonal is added, which comes within
+//! `XᵀX` is singular to rounding (fewer rows than channels), 1e-10 of its mean diagonal is added, which comes within
 //! rounding of the solution of least norm; [`Linear::jitter`] says so.
 
 use ndarray::{Array1, Array2, ArrayView2, Axis};
@@ -32,15 +32,12 @@ impl Linear {
         // Rounding lets a singular matrix pass as definite with pivots of 1e-16: a hundred times that is demanded.
         let mut shifted = matrix.clone();
         shifted.diag_mut().map_inplace(|v| *v -= 1e-13 * scale);
-        let factor = match Cholesky::factor(shifted).and_then(|_| Cholesky::factor(matrix.clone())) {
-            Some(factor) => factor,
-            None => {
-                // All features constant: any weight does, and 0 comes out.
-                jitter = if scale > 0.0 { 1e-10 * scale } else { 1.0 };
-                matrix.diag_mut().map_inplace(|v| *v += jitter);
-                Cholesky::factor(matrix)?
-            }
-        };
+        if Cholesky::factor(shifted).is_none() {
+            // All features constant: any weight does, and 0 comes out.
+            jitter = if scale > 0.0 { 1e-10 * scale } else { 1.0 };
+            matrix.diag_mut().map_inplace(|v| *v += jitter);
+        }
+        let factor = Cholesky::factor(matrix)?;
         let mut weights = transposed_multiply(x.view(), y.view());
         factor.solve(&mut weights);
         let intercept = y_mean - x_mean.dot(&weights);
@@ -82,7 +79,9 @@ mod tests {
         // y = x₀ + x₁ seen only along (1, 1): the solution of least norm is w = (1, 1), not (2, 0).
         let x = arr2(&[[0.0, 0.0], [1.0, 1.0], [2.0, 2.0]]);
         let fit = Linear::fit(x.view(), arr2(&[[0.0], [2.0], [4.0]]).view(), 0.0).unwrap();
-        assert!(fit.jitter > 0.0 && (fit.weights[[0, 0]] - 1.0).abs() < 1e-6 && (fit.weights[[1, 0]] - 1.0).abs() < 1e-6);
+        assert!(
+            fit.jitter > 0.0 && (fit.weights[[0, 0]] - 1.0).abs() < 1e-6 && (fit.weights[[1, 0]] - 1.0).abs() < 1e-6
+        );
         let constant = Linear::fit(Array2::ones((3, 2)).view(), arr2(&[[1.0], [2.0], [3.0]]).view(), 0.0).unwrap();
         assert!((constant.predict(x.view()) - 2.0).mapv(f64::abs).sum() < 1e-12);
         assert_eq!(Linear::fit(Array2::zeros((0, 2)).view(), Array2::zeros((0, 1)).view(), 0.0), None);

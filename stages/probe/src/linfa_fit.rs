@@ -5,6 +5,8 @@
 //! stopped while that helps, and what it returns is judged like any other point: on our objective, whose log-sum-exp
 //! is exact (see [`crate::softmax`]).
 
+use std::cmp::Ordering;
+
 use linfa::prelude::Fit as _;
 use linfa::{DatasetBase, ParamGuard as _};
 use linfa_logistic::MultiLogisticRegression;
@@ -15,13 +17,7 @@ use crate::softmax::{Softmax, Weights};
 
 /// Minimises from `weights` in at most `attempts` runs, each from the last point with the memory of past steps
 /// dropped. The end is never worse than the start. Its iterations are not known and reported as 0.
-pub(crate) fn minimise(
-    problem: &Softmax<'_>,
-    weights: Weights,
-    start: f64,
-    stop: Stop,
-    attempts: u32,
-) -> Minimum {
+pub(crate) fn minimise(problem: &Softmax<'_>, weights: Weights, start: f64, stop: Stop, attempts: u32) -> Minimum {
     let judge = |weights: Weights| {
         let at = problem.evaluate(&weights, &problem.logits(&weights));
         let gradient_norm = norm(&at.gradient);
@@ -53,7 +49,8 @@ pub(crate) fn minimise(
         w.assign(model.params());
         b.row_mut(0).assign(model.intercept());
         let point = judge(weights);
-        if !(point.objective < best.objective) {
+        // Neither worse nor NaN.
+        if point.objective.partial_cmp(&best.objective) != Some(Ordering::Less) {
             break;
         }
         best = point;

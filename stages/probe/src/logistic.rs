@@ -2,7 +2,7 @@
 //!
 //! Minimises `F = Σ cross-entropy + ‖W‖²/(2C)` with the intercept free, in f64, for every C of a grid from strong
 //! penalty to weak, each fit starting where the last one ended. linfa's parameter is α = 1/C. With two classes this is
-//! still the softmax with two weight vectors, where scikit-learn has one: its C is half of ours there.
+//! still the softmax with two weight vectors, where scikit-learn has one: C = 1 here is its C = 2.
 //!
 //! Features are centred (the free intercept takes the difference up, F is unchanged). They are divided by their spread
 //! only on request, since that changes what the penalty means: [`Standardise::Floor`] is for probes that must see

@@ -1,7 +1,7 @@
-//! The two generators behind the published splits: NumPy's legacy `RandomState` and torch's CPU `randperm`.
+//! The two generators behind the published splits: `NumPy`'s legacy `RandomState` and torch's CPU `randperm`.
 //!
 //! Both are MT19937 seeded by Knuth's recurrence; they differ in how a word becomes an index.
-//! - NumPy: from the last element down, `j ≤ i` by masking and rejection, swap. scikit-learn's `train_test_split`
+//! - `NumPy`: from the last element down, `j ≤ i` by masking and rejection, swap. scikit-learn's `train_test_split`
 //!   takes its test set from the head of that permutation.
 //! - torch: from the first element up, `i + word mod (n − i)`, swap. `DINOv2` holds out the head of that permutation.
 //!

@@ -95,7 +95,12 @@ impl Pixels {
         Ok(scores.into_iter().flatten().collect())
     }
 
-    fn one(&self, samples: &Samples, rows: &[(usize, &[f32])], images: &[Labelled]) -> Result<Option<Residuals>, ProbeError> {
+    fn one(
+        &self,
+        samples: &Samples,
+        rows: &[(usize, &[f32])],
+        images: &[Labelled],
+    ) -> Result<Option<Residuals>, ProbeError> {
         let keys: Vec<ImageKey> = rows.iter().map(|(i, _)| samples.images[*i]).collect();
         let (train, test) = self.split.apply(images, &keys);
         if train.is_empty() || test.is_empty() {
@@ -106,9 +111,8 @@ impl Pixels {
             return Err(ProbeError::Width { first: width, second: other.len() });
         }
         let vectors = |side: &[usize]| samples.vectors(&side.iter().map(|&i| rows[i].0).collect::<Vec<_>>());
-        let values = |side: &[usize]| {
-            Array2::from_shape_fn((side.len(), width), |(i, j)| f64::from(rows[side[i]].1[j]))
-        };
+        let values =
+            |side: &[usize]| Array2::from_shape_fn((side.len(), width), |(i, j)| f64::from(rows[side[i]].1[j]));
         let (x, y) = (vectors(&train), values(&train));
         let Some(fit) = Linear::fit(x.view(), y.view(), self.ridge) else { return Ok(None) };
         let Some(mean) = y.mean_axis(Axis(0)) else { return Ok(None) };
@@ -187,7 +191,9 @@ mod tests {
                 s.cells.push((0, 4));
                 s.dim = 12;
                 // A normal token is a mixture of its pixels; an outlier has nothing of them.
-                s.values.extend((0..12).map(|j| if kind == "normal" { patch[j] + patch[(j + 5) % 12] * 0.5 } else { uniform() }));
+                s.values.extend(
+                    (0..12).map(|j| if kind == "normal" { patch[j] + patch[(j + 5) % 12] * 0.5 } else { uniform() }),
+                );
                 pixels.insert((*key, kind.to_owned(), 4, 0), patch);
             }
         }

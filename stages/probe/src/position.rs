@@ -302,8 +302,7 @@ mod tests {
     }
 
     fn softmax() -> Position {
-        let logistic =
-            LogisticParams { standardise: Standardise::Floor { frac: 1e-3 }, ..LogisticParams::default() };
+        let logistic = LogisticParams { standardise: Standardise::Floor { frac: 1e-3 }, ..LogisticParams::default() };
         Position {
             site: "final".into(),
             subjects: vec![],

@@ -84,14 +84,11 @@ pub(crate) fn transposed_multiply(x: ArrayView2<'_, f64>, r: ArrayView2<'_, f64>
 pub(crate) fn gram(x: ArrayView2<'_, f64>) -> Array2<f64> {
     let d = x.ncols();
     let mut out = Array2::zeros((d, d));
-    out.axis_chunks_iter_mut(Axis(0), FEATURES)
-        .into_par_iter()
-        .enumerate()
-        .for_each(|(block, mut rows)| {
-            let (start, end) = (block * FEATURES, (block * FEATURES + FEATURES).min(d));
-            let (own, left) = (x.slice(s![.., start..end]), x.slice(s![.., ..end]));
-            product(0.0, &mut rows.slice_mut(s![.., ..end]), 1.0, &own.t(), &left);
-        });
+    out.axis_chunks_iter_mut(Axis(0), FEATURES).into_par_iter().enumerate().for_each(|(block, mut rows)| {
+        let (start, end) = (block * FEATURES, (block * FEATURES + FEATURES).min(d));
+        let (own, left) = (x.slice(s![.., start..end]), x.slice(s![.., ..end]));
+        product(0.0, &mut rows.slice_mut(s![.., ..end]), 1.0, &own.t(), &left);
+    });
     for i in 0..d {
         for j in i + 1..d {
             out[[i, j]] = out[[j, i]];

@@ -28,7 +28,14 @@ pub(crate) struct Samples {
 }
 
 impl Samples {
-    fn push(&mut self, image: ImageKey, draw: u16, index: u16, cell: (u16, u16), vector: &[f32]) -> Result<(), ProbeError> {
+    fn push(
+        &mut self,
+        image: ImageKey,
+        draw: u16,
+        index: u16,
+        cell: (u16, u16),
+        vector: &[f32],
+    ) -> Result<(), ProbeError> {
         if self.dim == 0 {
             self.dim = vector.len();
         } else if self.dim != vector.len() {
@@ -52,6 +59,9 @@ impl Samples {
         Array2::from_shape_fn((rows.len(), self.dim), |(i, j)| f64::from(self.values[rows[i] * self.dim + j]))
     }
 }
+
+/// Rows and columns of patches.
+pub(crate) type Grid = (u16, u16);
 
 /// Subjects by name.
 pub(crate) type Subjects = BTreeMap<String, Samples>;
@@ -82,7 +92,7 @@ impl Runs<'_> {
     }
 
     /// Every image that was encoded, with its label and its grid.
-    pub(crate) fn images(&self, io: &ShardIo<'_>) -> Result<(Vec<Labelled>, Vec<(u16, u16)>), StageError> {
+    pub(crate) fn images(&self, io: &ShardIo<'_>) -> Result<(Vec<Labelled>, Vec<Grid>), StageError> {
         let (mut labelled, mut grids) = (Vec::new(), Vec::new());
         self.each::<Images>(io, |run, t| {
             for i in 0..t.rows() {
@@ -112,7 +122,13 @@ impl Runs<'_> {
                     continue;
                 }
                 let cell = (t.row[i].unwrap_or(0), t.col[i].unwrap_or(0));
-                subjects.entry(subject).or_default().push((run, t.image[i]), t.draw[i], t.index[i], cell, t.vector.row(i))?;
+                subjects.entry(subject).or_default().push(
+                    (run, t.image[i]),
+                    t.draw[i],
+                    t.index[i],
+                    cell,
+                    t.vector.row(i),
+                )?;
             }
             Ok(())
         })?;

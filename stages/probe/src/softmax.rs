@@ -90,9 +90,7 @@ impl Softmax<'_> {
         let d = self.x.ncols();
         let mut gradient = self.zeros();
         gradient.slice_mut(s![..d, ..]).assign(&transposed_multiply(self.x, r.view()));
-        Zip::from(gradient.slice_mut(s![..d, ..]))
-            .and(w.slice(s![..d, ..]))
-            .for_each(|g, &w| *g += self.lambda * w);
+        Zip::from(gradient.slice_mut(s![..d, ..])).and(w.slice(s![..d, ..])).for_each(|g, &w| *g += self.lambda * w);
         gradient.row_mut(d).assign(&r.sum_axis(Axis(0)));
         Evaluation { objective: losses.iter().sum::<f64>() + self.penalty(w), gradient, curvature }
     }

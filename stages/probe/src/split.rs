@@ -66,7 +66,9 @@ impl Split {
     pub fn check(&self) -> Result<(), ProbeError> {
         let bad = |name, value| Err(ProbeError::Range { name, value });
         match *self {
-            Self::Random { test_frac: f, .. } | Self::Sklearn { test_frac: f, .. } | Self::SklearnRows { test_frac: f, .. }
+            Self::Random { test_frac: f, .. }
+            | Self::Sklearn { test_frac: f, .. }
+            | Self::SklearnRows { test_frac: f, .. }
                 if !(f > 0.0 && f < 1.0) =>
             {
                 bad("split.test_frac", f)

@@ -150,11 +150,11 @@ impl Stage for ProbeStage {
         let found = match &self.experiment {
             Experiment::TokenClass(e) => {
                 let tokens = runs.tokens(io, &e.site, &e.subjects)?;
-                e.run("token_class", &tokens, &images, cancel)?
+                e.run(self.experiment.name(), &tokens, &images, cancel)?
             }
             Experiment::PooledClass(e) => {
                 let pooled = runs.pooled(io, &e.site, &e.subjects)?;
-                e.run("pooled_class", &pooled, &images, cancel)?
+                e.run(self.experiment.name(), &pooled, &images, cancel)?
             }
             Experiment::Position(e) => e.run(&runs.tokens(io, &e.site, &e.kinds())?, &images, &grids, cancel)?,
             Experiment::Pixels(e) => {
@@ -162,7 +162,9 @@ impl Stage for ProbeStage {
             }
         };
         let mut scores = Scores::default();
-        found.into_iter().for_each(|score| score.push(&mut scores));
+        for score in found {
+            score.push(&mut scores);
+        }
         io.write(scores)?;
         Ok(ShardReport { items: 1, skipped: 0 })
     }

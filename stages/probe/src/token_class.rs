@@ -102,7 +102,12 @@ impl VectorClass {
         Ok(scores)
     }
 
-    fn one(&self, task: &Task<'_>, labels: &BTreeMap<ImageKey, u32>, all: &[Labelled]) -> Result<Option<Outcome>, ProbeError> {
+    fn one(
+        &self,
+        task: &Task<'_>,
+        labels: &BTreeMap<ImageKey, u32>,
+        all: &[Labelled],
+    ) -> Result<Option<Outcome>, ProbeError> {
         let images: Vec<ImageKey> = task.rows.iter().map(|&i| task.samples.images[i]).collect();
         let (train, test) = self.protocol.split.apply(all, &images);
         if train.is_empty() || test.is_empty() {
@@ -153,8 +158,7 @@ impl VectorClass {
             }
         };
         let accuracy = of("accuracy_frac", |o| o.accuracy.micro, Some(|o| o.accuracy.micro_stderr));
-        let macro_accuracy =
-            of("macro_accuracy_frac", |o| o.accuracy.per_class, Some(|o| o.accuracy.per_class_stderr));
+        let macro_accuracy = of("macro_accuracy_frac", |o| o.accuracy.per_class, Some(|o| o.accuracy.per_class_stderr));
         // How the fits ended is a fact of its own, known also where they failed.
         let fact = |metric, value: fn(&Outcome) -> f64| {
             let values: Vec<f64> = done.iter().map(|o| value(o)).collect();
@@ -277,7 +281,9 @@ mod tests {
     #[test]
     fn unlabelled_images_are_an_error() {
         let (subjects, mut images) = planted();
-        images.iter_mut().for_each(|i| i.1 = None);
+        for image in &mut images {
+            image.1 = None;
+        }
         assert!(study().run("token_class", &subjects, &images, &AtomicBool::new(false)).is_err());
     }
 }

@@ -1,9 +1,10 @@
 //! From a study file to a plan: one extraction per (model, dataset), then what reads its tables.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use engine::plan::PlanError;
 use engine::{Budget, Partition, Plan, Stage, Store, TableRef, outputs_of};
 use extract::{Calibrate, Extract, ExtractParams, PoolSite, Tuning};
 use measure::{Measure, MeasureParams};
@@ -97,7 +98,10 @@ pub fn build(args: &StudyArgs) -> Result<Built, Failure> {
     }
     probes::add(&file.probes, &extractions, &mut stages, &mut subjects)?;
 
-    let plan = Plan::new(stages).map_err(|e| Failure::new(Code::Bug, e, "plan", "please report this"))?;
+    let plan = Plan::new(stages).map_err(|e| match e {
+        PlanError::Twice { .. } => config(&e, "[[model]], [[dataset]] or [[probe]]", "keep one of them"),
+        PlanError::MissingInput { .. } => Failure::new(Code::Bug, e, "plan", "please report this"),
+    })?;
     let store = Store::open(args.store.as_ref().unwrap_or(&file.store))?;
     for subject in &mut subjects {
         for folders in subject.tables.values_mut() {
@@ -155,6 +159,8 @@ fn extraction(
         outlier_policy: policy_in_words(&params.outliers),
         site: params.outlier_site.to_string(),
         registers: config.registers,
+        follows: follows(&dataset.table.follows)?,
+        departures: dataset.departures.clone(),
         ..Subject::default()
     };
     let mut cutoff = None;
@@ -234,6 +240,19 @@ fn policy_in_words(policy: &schemas::outlier::OutlierPolicy) -> String {
         P::NthLargest { n } => format!("above the {n}th largest of each image"),
         P::Valley { images } => format!("above the valley of the norms of {images} images"),
     }
+}
+
+/// Whose protocol a dataset is read under.
+fn follows(names: &[String]) -> Result<BTreeSet<reports::Source>, Failure> {
+    let source = |name: &String| match name.as_str() {
+        "paper" => Ok(reports::Source::Paper),
+        "study" => Ok(reports::Source::Study),
+        other => {
+            let what = format!("`{other}` published nothing");
+            Err(Failure::new(Code::Config, what, "[[dataset]] follows", "write paper or study"))
+        }
+    };
+    names.iter().map(source).collect()
 }
 
 fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), Failure> {

@@ -16,6 +16,8 @@ pub struct OpenDataset {
     pub source: Arc<dyn Source>,
     /// Digest of its manifest, with whatever else decides its pixels.
     pub digest: String,
+    /// What departs from a published protocol, in words.
+    pub departures: Vec<String>,
     /// As written.
     pub table: DatasetTable,
 }
@@ -36,7 +38,11 @@ pub fn open(table: &DatasetTable, folder: &Path, limit: Option<usize>) -> Result
     };
     let source = datasets::open(&spec).map_err(|e| failure(&e, &at))?;
     let digest = source.manifest().digest();
-    Ok(OpenDataset { name, source: Arc::from(source), digest, table: table.clone() })
+    let mut departures = table.departures.clone();
+    if let Some(limit) = spec.limit {
+        departures.push(format!("at most {limit} images"));
+    }
+    Ok(OpenDataset { name, source: Arc::from(source), digest, departures, table: table.clone() })
 }
 
 /// What a dataset error means for the user.

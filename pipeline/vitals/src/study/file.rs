@@ -180,6 +180,12 @@ pub struct DatasetTable {
     /// How pixels are made.
     #[serde(default)]
     pub preprocess: PreprocessTable,
+    /// Published protocols that this follows, `paper` or `study`: only such numbers can agree or differ.
+    #[serde(default)]
+    pub follows: Vec<String>,
+    /// What departs from those protocols, in words; a `limit` is named by itself.
+    #[serde(default)]
+    pub departures: Vec<String>,
     /// Models to run on it, by name in tables; empty: all.
     #[serde(default)]
     pub models: Vec<String>,
@@ -220,7 +226,7 @@ pub struct ProbeTable {
     /// Site of the vectors; `last` is the last block.
     #[serde(default = "default_probe_site")]
     pub site: String,
-    /// Tokens: cls, register, normal, outlier (position and pixels: normal, outlier).
+    /// Tokens: cls, register_0 …, normal, outlier (position and pixels: normal, outlier); empty: all there are.
     #[serde(default)]
     pub kinds: Vec<String>,
     /// dinov2 (C chosen on a tenth of train, then refitted), study (C = 1, four fifths against one fifth), or fixed.

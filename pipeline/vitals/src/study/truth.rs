@@ -69,7 +69,6 @@ pub fn of_maps(registers: usize) -> Vec<Truth> {
             "softmax of 5·a·7.45/7.9 + …, in the recipe",
         ),
         truth("attention", "outlier", "argmax_frac", Expect::AtLeast(0.9), "the flag is in the outliers' keys"),
-        truth("neighbour_cosine", "outlier", "auc_frac", Expect::AtLeast(0.6), "flat patches lie in smooth segments"),
     ]
 }
 

@@ -30,7 +30,7 @@ fn two_points_have_a_closed_form() {
     // x = ±1 with classes 0 and 1. By symmetry W = (−w, w), b = 0 and F = 2·ln(1 + e^(−2w)) + w²/C, so that
     // w/C = 2/(1 + e^(2w)): w = 1 needs C = (1 + e²)/2.
     let design = Design::new(arr2(&[[-1.0], [1.0]]), vec![0, 1]).unwrap();
-    let c = (1.0 + 1f64.exp().powi(2)) / 2.0;
+    let c = 0.5 + 0.5 * 1f64.exp().powi(2);
     for solver in [Solver::Lbfgs, Solver::Linfa, Solver::Auto] {
         let fit = &with(solver).fit(&design, &[c]).unwrap()[0];
         assert!(fit.converged, "{solver:?}");

@@ -1,0 +1,85 @@
+//! The command line: what a newcomer types first, and the presets.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
+
+use acceptance::{expect_code, vitals};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_vitals-under-test");
+
+fn stdout(args: &[&str]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let output = vitals(BINARY, folder.path(), args);
+    expect_code(&output, 0);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn every_command_has_help_with_its_options() {
+    let top = stdout(&["--help"]);
+    for command in ["run", "plan", "status", "report", "query", "models", "datasets", "trace"] {
+        assert!(top.contains(command), "{command} is not in the help");
+        assert!(stdout(&[command, "--help"]).len() > 100);
+    }
+    assert!(top.contains("Examples:") && top.contains("Exit codes:"));
+}
+
+#[test]
+fn the_zoo_and_the_catalogue_are_listed() {
+    let models = stdout(&["models", "ls"]);
+    for name in [
+        "dino_vits16",
+        "dino_vitb8",
+        "dinov2_vits14",
+        "dinov2_vitg14_reg4",
+        "deit3_vitti16_224",
+        "deit3_vitl16_384",
+        "deit3_vith14_224",
+        "openclip_vitb32",
+        "openclip_vitl14",
+        "openclip_vith14",
+        "mae_vitb16",
+        "mae_vith14",
+    ] {
+        assert!(models.lines().any(|l| l.split_whitespace().next() == Some(name)), "{name} is not in:\n{models}");
+    }
+    let datasets = stdout(&["datasets", "ls"]);
+    for name in ["imagenet", "cifar10", "cifar100", "caltech101", "voc", "photos", "webdataset", "synthetic"] {
+        assert!(datasets.contains(name), "{name} is not in:\n{datasets}");
+    }
+}
+
+/// Presets need data that is not here; what must hold everywhere is that they are understood.
+#[test]
+fn presets_fail_on_missing_data_only() {
+    let studies = Path::new(env!("CARGO_MANIFEST_DIR")).join("../studies");
+    for entry in std::fs::read_dir(studies).unwrap() {
+        let path = entry.unwrap().path();
+        let folder = tempfile::tempdir().unwrap();
+        let output = std::process::Command::new(BINARY)
+            .args(["plan", path.to_str().unwrap(), "--limit", "8"])
+            .current_dir(folder.path())
+            // No network is asked for weights, and variables point nowhere.
+            .env("HF_ENDPOINT", "http://127.0.0.1:9")
+            .env("HF_HOME", folder.path())
+            .envs(["VITALS_REAL", "CIFAR10", "IMAGENET", "PROBES"].map(|v| (v, "/nowhere")))
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        let code = output.status.code();
+        let variable = text.contains("environment variable");
+        assert!(code == Some(0) || code == Some(4) || variable, "{}: {code:?}\n{text}", path.display());
+    }
+}
+
+#[test]
+fn planning_costs_nothing_and_status_tells_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = |command| [command, "--limit", "64"];
+    let plan = vitals(BINARY, folder.path(), &args("plan"));
+    expect_code(&plan, 0);
+    assert!(String::from_utf8_lossy(&plan.stdout).contains("extract planted scenes-train"));
+    let status = vitals(BINARY, folder.path(), &args("status"));
+    expect_code(&status, 0);
+    assert!(String::from_utf8_lossy(&status.stdout).contains("20 shards missing"));
+}
