@@ -1,5 +1,5 @@
 //! Images in, planar floats out: how bytes lie on disk ([`formats`]), what they mean ([`catalog`]), how they are decoded
-//! ([`decode`]) and made ready for an encoder ([`Preprocess`]).
+//! ([`decode()`]) and made ready for an encoder ([`Preprocess`]).
 //!
 //! ```text
 //! DatasetSpec ── open ──▶ Source ── read(i) ──▶ Raw ── decode ──▶ Rgb8 ── Preprocess ──▶ Planar [3, H, W]

@@ -162,7 +162,7 @@ impl Preprocess {
         self.apply_rows(image)
     }
 
-    /// Decodes and preprocesses in one go. The result is that of [`crate::decode`] and [`Preprocess::apply`]; the colour
+    /// Decodes and preprocesses in one go. The result is that of [`crate::decode()`] and [`Preprocess::apply`]; the colour
     /// of pixels that the crop throws away is never computed.
     pub fn decode_and_apply(&self, bytes: &[u8]) -> Result<Planar, LoadError> {
         Ok(match decode_lazily(bytes)? {

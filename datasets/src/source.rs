@@ -10,7 +10,7 @@ use crate::pixels::Rgb8;
 /// One item of a dataset as it lies: a compressed file, or pixels that were never compressed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Raw {
-    /// The bytes of an image file (JPEG, PNG, …), to be given to [`crate::decode`].
+    /// The bytes of an image file (JPEG, PNG, …), to be given to [`crate::decode()`].
     Encoded(Vec<u8>),
     /// Pixels as stored (CIFAR) or as generated (synthetic scenes).
     Rgb(Rgb8),

@@ -115,7 +115,7 @@ proptest! {
     /// A window of a resized image is the same as resizing everything and cutting: only needed rows are computed.
     #[test]
     fn crops_equal_cuts_of_the_whole(height in 1..70_usize, width in 1..70_usize, short in 1..50_usize, side in 1..50_usize) {
-        let data = (0..height * width * 3).map(|at| (at * 2654435761 >> 7) as u8).collect();
+        let data = (0..height * width * 3).map(|at| ((at * 2654435761) >> 7) as u8).collect();
         let image = Rgb8 { width, height, data };
         let crop = plain(Resize::ShortSide(short), Crop::Centre(side));
         let whole = plain(Resize::ShortSide(short), Crop::None).apply(&image).unwrap();

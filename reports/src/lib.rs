@@ -1,7 +1,7 @@
 //! What a reader sees: the paper's tables and figures with our numbers beside the published ones, and SQL over
 //! every table of a store.
 //!
-//! A [`Study`] names its [`Subject`]s (one model on one dataset, and where its finished tables lie). [`write`] makes
+//! A [`Study`] names its [`Subject`]s (one model on one dataset, and where its finished tables lie). [`write()`] makes
 //! the report: `tables/<id>.{md,csv,tex}`, `figures/<id>.svg`, `report.md` and one self-contained `report.html`. The
 //! bytes depend on the study and the tables alone, so equal runs give equal reports.
 //!

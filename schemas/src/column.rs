@@ -205,7 +205,7 @@ impl Vectors {
 
 impl Column for Vectors {
     fn rows(&self) -> usize {
-        if self.dim == 0 { 0 } else { self.values.len() / self.dim }
+        self.values.len().checked_div(self.dim).unwrap_or(0)
     }
     fn field(&self, name: &str) -> Field {
         Field::new(name, DataType::FixedSizeList(item(), self.dim as i32), false)

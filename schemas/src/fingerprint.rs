@@ -46,7 +46,11 @@ impl Fingerprint {
             h.update((part.len() as u64).to_le_bytes());
             h.update(part.as_bytes());
         }
-        Self(h.finalize()[..8].iter().map(|b| format!("{b:02x}")).collect())
+        let first: [u8; 8] = std::array::from_fn({
+            let digest = h.finalize();
+            move |i| digest[i]
+        });
+        Self(format!("{:016x}", u64::from_be_bytes(first)))
     }
 
     /// Sixteen hexadecimal digits.

@@ -16,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use mozjpeg::{ColorSpace, CompInfo, Decompress};
 
 use super::ycc::{Plane, Ycc};
-use super::{DecodeError, Decoded, Format, check_size};
+use super::{DecodeError, Decoded, Format, baseline, check_size};
 use crate::pixels::Rgb8;
 
 /// A slice that remembers whether more was asked of it than it holds.
@@ -43,6 +43,14 @@ impl BufRead for Watched<'_> {
 }
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, DecodeError> {
+    match baseline::decode(bytes) {
+        Some(image) => Ok(Decoded::Ycc(image)),
+        None => by_libjpeg(bytes),
+    }
+}
+
+/// Decodes any JPEG, or says what is wrong with it.
+pub(super) fn by_libjpeg(bytes: &[u8]) -> Result<Decoded, DecodeError> {
     let ran_dry = Cell::new(false);
     let outcome = catch_unwind(AssertUnwindSafe(|| unguarded(Watched { rest: bytes, ran_dry: &ran_dry }, &ran_dry)));
     let truncated = DecodeError::Truncated { format: Format::Jpeg };

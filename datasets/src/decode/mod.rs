@@ -1,10 +1,11 @@
 //! Image files to RGB bytes, equal to Pillow's `Image.open(file).convert("RGB")`.
 //!
 //! The format is told by the first bytes, never by the file's name: datasets in the wild hold PNGs called `.JPEG`
-//! (ImageNet has one). JPEG goes through the vendored libjpeg ([`jpeg`]), the rest through the `image` crate
-//! ([`raster`]). EXIF orientation is ignored, as torchvision's `ImageFolder` does. Corrupt input is an error with a short
-//! stable reason, which the pipeline counts.
+//! (ImageNet has one). Plain JPEGs are decoded by `baseline`; all others, and whatever is damaged, by the vendored
+//! libjpeg (`jpeg`); the rest through the `image` crate (`raster`). EXIF orientation is ignored, as torchvision's
+//! `ImageFolder` does. Corrupt input is an error with a short stable reason, which the pipeline counts.
 
+mod baseline;
 mod jpeg;
 mod raster;
 mod ycc;

@@ -3,6 +3,7 @@
 //! The binary turns a study file into a plan, runs it, and shows what came out. It owns stdout, the terminal, signals
 //! and exit codes; everything that computes lives in the crates below it.
 
+mod bug;
 mod cli;
 mod commands;
 mod failure;
@@ -20,13 +21,12 @@ use crate::failure::Failure;
 /// The whole program: parses the command line, does it, prints what failed, returns the exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    match dispatch(cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            failure.print();
-            ExitCode::from(failure.code())
-        }
-    }
+    let failed = match bug::caught(|| dispatch(cli)) {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(failure) => failure,
+    };
+    failed.print();
+    ExitCode::from(failed.code())
 }
 
 fn dispatch(cli: Cli) -> Result<(), Failure> {

@@ -1,4 +1,4 @@
-//! Figure 15 of the paper: the norms of [CLS], of each register and of the patches as populations of their own.
+//! Figure 15 of the paper: the norms of `[CLS]`, of each register and of the patches as populations of their own.
 //!
 //! A panel is a model on a dataset; twins with and without registers stand side by side on one axis of norms.
 //! Protocol: `docs/protocols/fig15.md`.

@@ -1,4 +1,4 @@
-//! Table 5 of the reproducibility study: does the [CLS] token lose anything to registers?
+//! Table 5 of the reproducibility study: does the `[CLS]` token lose anything to registers?
 //!
 //! A row is a model without its registers, a column a number of registers. Protocol: `docs/protocols/repro_table5.md`.
 

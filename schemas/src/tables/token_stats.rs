@@ -28,7 +28,7 @@ table! {
         neighbour_cosine_position: Vec<Option<f32>>,
         /// Attention that CLS pays to this token in the last block, mean over heads.
         cls_attention: Vec<Option<f32>>,
-        /// Variance of the luminance (R+G+B)/3, in [0,1] units, over the patch as the model saw it.
+        /// Variance of the luminance (R+G+B)/3, in `[0, 1]` units, over the patch as the model saw it.
         pixel_variance: Vec<Option<f32>>,
     }
 }

@@ -12,9 +12,9 @@ use crate::products::{gram, multiply, transposed_multiply};
 /// A fitted linear map.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Linear {
-    /// W, [D, M].
+    /// W, `[D, M]`.
     pub weights: Array2<f64>,
-    /// b, [M].
+    /// b, `[M]`.
     pub intercept: Array1<f64>,
     /// What had to be added to the diagonal beside the ridge; 0 where nothing had.
     pub jitter: f64,

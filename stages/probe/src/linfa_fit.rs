@@ -3,7 +3,7 @@
 //! linfa's L-BFGS stops at 100 iterations or at a gradient of 1e-4 by default, and gives up altogether when its line
 //! search fails, returning no point. So it is asked for the gradient that convergence needs, restarted from where it
 //! stopped while that helps, and what it returns is judged like any other point: on our objective, whose log-sum-exp
-//! is exact (see [`crate::softmax`]).
+//! is exact (see `softmax.rs`).
 
 use std::cmp::Ordering;
 

@@ -8,8 +8,8 @@
 //! only on request, since that changes what the penalty means: [`Standardise::Floor`] is for probes that must see
 //! directions of little variance, with a floor against directions of none.
 //!
-//! Two solvers: linfa-logistic, and [`crate::lbfgs`], which reaches the optimum on raw tokens where linfa cannot.
-//! linfa computes its cost with one maximum for the whole batch (see [`crate::softmax`]); once logits spread over more
+//! Two solvers: linfa-logistic, and `lbfgs.rs`, which reaches the optimum on raw tokens where linfa cannot.
+//! linfa computes its cost with one maximum for the whole batch (see `softmax.rs`); once logits spread over more
 //! than 34, cost and gradient disagree and its line search, which has no limit, may stop, or never return. `Auto`
 //! therefore gives linfa the small problems on which no point of its path can spread so far, and takes the others
 //! itself. Both are judged by the same certificate, and [`Fit::converged`] says what came out; a fit that did not
@@ -156,9 +156,9 @@ impl Design {
 pub struct Model {
     /// Label of each column.
     pub classes: Vec<u32>,
-    /// W, [D, K].
+    /// W, `[D, K]`.
     pub weights: Array2<f64>,
-    /// b, [K].
+    /// b, `[K]`.
     pub intercept: Array1<f64>,
 }
 

@@ -169,3 +169,6 @@ impl Stage for ProbeStage {
         Ok(ShardReport { items: 1, skipped: 0 })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,13 +31,21 @@ pub fn write(built: &Built) -> Result<Written, Failure> {
         Failure::new(Code::Shards, e, built.report_dir.display(), "make the folder writable or choose another `report`")
     })?;
     let mut text = String::new();
-    for id in &written.tables {
+    // The first of the paper's tables where there is one, else the vital signs; the page has them all.
+    if let Some(id) = ["table1", "norms"].into_iter().find(|id| written.tables.contains(id)) {
         let path = built.report_dir.join("tables").join(format!("{id}.md"));
-        text += &std::fs::read_to_string(path).unwrap_or_default();
-        text.push('\n');
+        text += &std::fs::read_to_string(path).unwrap_or_default().replace("<br>", " ");
     }
     for empty in &written.empty {
-        text += &format!("{empty}: nothing was measured that it could show\n");
+        text += &format!("\n{empty}: nothing was measured that it could show\n");
+    }
+    if written.hold + written.fail.len() > 0 {
+        text += &format!("\nKnown truths: {} hold, {} fail", written.hold, written.fail.len());
+        text += &written.fail.iter().map(|f| format!("\n  fails: {f}")).collect::<String>();
+        text.push('\n');
+    }
+    if written.agree + written.differ > 0 {
+        text += &format!("\nPublished numbers: {} agree, {} differ\n", written.agree, written.differ);
     }
     Ok(Written { html: written.html, text, broken: written.fail })
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use extract::Model;
 use reports::Provenance;
+use schemas::{Canonical, Fingerprint, Meaning};
 use vit::executor::{DeviceChoice, Precision, open};
 use vit::planted::{Dials, PatchStatistics, planted};
 use vit::weights::{HubAccess, load};
@@ -97,7 +98,8 @@ fn resolve_planted(table: &ModelTable, device: DeviceChoice, precision: Precisio
     let default = if registers == 0 { PLANTED.to_owned() } else { format!("{PLANTED}_reg{registers}") };
     let name = table.name.clone().unwrap_or(default);
     // The formula is the file: its dials say every weight.
-    let digest = format!("planted-v1 {dials:?} registers {registers}");
+    let formula = Formula { dials: format!("{dials:?}"), registers };
+    let digest = format!("planted-{}", Fingerprint::of(PLANTED, 1, &Canonical::of(&formula), &[]));
     let for_open = (config.clone(), params);
     let model = Model::new(name, config, digest, precision, move || open(&for_open.0, &for_open.1, &device, precision));
     let note = if table.note.is_empty() {
@@ -108,6 +110,15 @@ fn resolve_planted(table: &ModelTable, device: DeviceChoice, precision: Precisio
     };
     Ok(OpenModel { model: Arc::new(model), spec, provenance: Provenance::Planted, note, leftover: Vec::new() })
 }
+
+/// What decides every weight of a planted model.
+#[derive(serde::Serialize)]
+struct Formula {
+    dials: String,
+    registers: usize,
+}
+
+impl Meaning for Formula {}
 
 fn dials(table: &PlantedTable) -> Dials {
     let default = Dials::default();

@@ -1,0 +1,213 @@
+//! The four experiments from tables on disk to scores on disk, through the engine.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::atomic::AtomicBool;
+
+use engine::{Plan, RunOptions, Silent, Store, outputs_of};
+use schemas::tables::{Images, Pooled, TokenPixels, TokenVectors};
+use schemas::{Meaning, read_part};
+
+use super::*;
+use crate::classify::Protocol;
+use crate::logistic::LogisticParams;
+use crate::numpy_random::RandomState;
+use crate::position::PositionModel;
+
+/// Stands for an extraction: 120 images of 4 classes on a 3×3 grid, in two shards. CLS and outliers hold the class;
+/// normal patches hold their place and their pixels.
+#[derive(Serialize)]
+struct Planted {
+    shuffle: u32,
+}
+
+impl Meaning for Planted {}
+
+impl Stage for Planted {
+    fn name(&self) -> &'static str {
+        "plant"
+    }
+    fn version(&self) -> u32 {
+        1
+    }
+    fn inputs(&self) -> Vec<TableRef> {
+        vec![]
+    }
+    fn outputs(&self) -> Vec<TableSpec> {
+        ["images", "token_vectors", "token_pixels", "pooled"]
+            .map(|table| TableSpec { table, partition: vec![("model", "m".into())] })
+            .into()
+    }
+    fn meaning(&self) -> Canonical {
+        Canonical::of(self)
+    }
+    fn estimate(&self, _: &Sizes) -> Estimate {
+        Estimate { items: 120, items_per_shard: 60, ..Estimate::default() }
+    }
+    fn run(&self, shard: &Shard, io: &mut ShardIo<'_>) -> Result<ShardReport, StageError> {
+        let mut words = RandomState::new(self.shuffle + shard.index);
+        let mut noise = || 0.3 * (words.next_u32() as f32 / u32::MAX as f32 - 0.5);
+        let (mut images, mut tokens) = (Images::default(), TokenVectors::default());
+        let (mut pixels, mut pooled) = (TokenPixels::default(), Pooled::default());
+        for image in shard.items.clone().map(|i| i as u32) {
+            let class = image % 4;
+            images.image.push(image);
+            images.name.push(format!("{image}.png").into());
+            images.label.push(Some(class as i32));
+            images.class.push(None);
+            images.width_px.push(6);
+            images.height_px.push(6);
+            images.grid_h.push(3);
+            images.grid_w.push(3);
+            pooled.image.push(image);
+            pooled.site.push("final".into());
+            pooled.pool.push("cls".into());
+            pooled.vector.push(&(0..4).map(|j| noise() + f32::from(u8::from(j == class))).collect::<Vec<_>>());
+            for (kind, draws) in [("cls", 1), ("normal", 4), ("outlier", 4)] {
+                for draw in 0..draws {
+                    let place = ((image * 5 + draw) % 9) as u16;
+                    let patch: Vec<f32> = (0..3).map(|_| noise()).collect();
+                    // [class | row | column | pixels]
+                    let mut vector: Vec<f32> = (0..13).map(|_| noise()).collect();
+                    if kind == "normal" {
+                        vector[4 + usize::from(place / 3)] += 1.0;
+                        vector[7 + usize::from(place % 3)] += 1.0;
+                        vector[10..].copy_from_slice(&patch);
+                    } else {
+                        vector[class as usize] += 1.0;
+                    }
+                    let cell = (kind != "cls").then_some((place / 3, place % 3));
+                    tokens.image.push(image);
+                    tokens.site.push("final".into());
+                    tokens.kind.push(kind.into());
+                    tokens.index.push(if kind == "cls" { 0 } else { place });
+                    tokens.row.push(cell.map(|c| c.0));
+                    tokens.col.push(cell.map(|c| c.1));
+                    tokens.draw.push(draw as u16);
+                    tokens.norm.push(1.0);
+                    tokens.vector.push(&vector);
+                    if kind != "cls" {
+                        pixels.image.push(image);
+                        pixels.kind.push(kind.into());
+                        pixels.index.push(place);
+                        pixels.draw.push(draw as u16);
+                        pixels.pixels.push(&patch);
+                    }
+                }
+            }
+        }
+        io.write(images)?;
+        io.write(tokens)?;
+        io.write(pixels)?;
+        io.write(pooled)?;
+        Ok(ShardReport { items: 60, skipped: 0 })
+    }
+}
+
+fn class(split: Split) -> VectorClass {
+    VectorClass { site: "final".into(), subjects: vec![], draws: None, protocol: Protocol::fixed_c(10.0, split) }
+}
+
+fn experiments() -> [Experiment; 4] {
+    let split = Split::EveryNth { nth: 3 };
+    let model = PositionModel::Softmax { c: 10.0, logistic: LogisticParams::default() };
+    [
+        Experiment::TokenClass(class(split)),
+        Experiment::PooledClass(class(split)),
+        Experiment::Position(Position { site: "final".into(), subjects: vec![], separate: true, model, split }),
+        Experiment::Pixels(Pixels { site: "final".into(), subjects: vec![], ridge: 0.0, split }),
+    ]
+}
+
+/// Runs stages on a planted extraction (and a second one) and reads the scores of each.
+fn scores(make: impl Fn(&[TableRef], &[TableRef]) -> Vec<ProbeStage>) -> Result<Vec<Scores>, StageError> {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let (first, second) = (Planted { shuffle: 0 }, Planted { shuffle: 100 });
+    let probes = make(&outputs_of(&first), &outputs_of(&second));
+    let outputs: Vec<TableRef> = probes.iter().flat_map(|p| outputs_of(p)).collect();
+    let mut stages: Vec<Box<dyn Stage>> = vec![Box::new(first), Box::new(second)];
+    stages.extend(probes.into_iter().map(|p| Box::new(p) as Box<dyn Stage>));
+    let plan = Plan::new(stages).unwrap();
+    let cancel = AtomicBool::new(false);
+    engine::run(&plan, &store, &RunOptions { cancel: &cancel, progress: &Silent, max_skip_frac: 0.0 })?;
+    Ok(outputs.iter().map(|t| read_part(&store.part(t, 0)).unwrap()).collect())
+}
+
+fn get(scores: &Scores, subject: &str, metric: &str) -> f64 {
+    let row = (0..scores.rows()).find(|&i| *scores.subject[i] == *subject && *scores.metric[i] == *metric);
+    scores.value[row.unwrap()].unwrap()
+}
+
+#[test]
+fn every_experiment_finds_what_was_planted() {
+    let found = scores(|tables, _| {
+        experiments().into_iter().map(|e| ProbeStage::new(e, tables, None, vec![]).unwrap()).collect()
+    })
+    .unwrap();
+    let [token, pooled, position, pixels] = &found[..] else { panic!("four experiments, {} tables", found.len()) };
+    assert!(get(token, "cls", "accuracy_frac") > 0.95 && get(token, "outlier", "accuracy_frac") > 0.95);
+    assert!(get(token, "normal", "accuracy_frac") < 0.5);
+    assert!(get(pooled, "cls", "accuracy_frac") > 0.95);
+    assert!(get(position, "normal", "top1_frac") > 0.95 && get(position, "outlier", "top1_frac") < 0.3);
+    assert!(get(pixels, "normal", "l2_mean") < 1e-4);
+    assert!(get(pixels, "outlier", "l2_mean") > 0.9 * get(pixels, "outlier", "blind_l2_mean"));
+    assert!(found.iter().all(|s| s.converged.iter().all(|&c| c)));
+}
+
+#[test]
+fn a_test_run_is_another_table() {
+    let found = scores(|train, test| {
+        vec![ProbeStage::new(Experiment::TokenClass(class(Split::Datasets)), train, Some(test), vec![]).unwrap()]
+    })
+    .unwrap();
+    assert!(get(&found[0], "cls", "accuracy_frac") > 0.95);
+    assert_eq!(found[0].n[0], 120, "all of the test run and nothing of the training run");
+}
+
+#[test]
+fn a_site_that_was_not_extracted_names_those_that_were() {
+    let error = scores(|tables, _| {
+        let experiment = VectorClass { site: "block_3".into(), ..class(Split::EveryNth { nth: 3 }) };
+        vec![ProbeStage::new(Experiment::TokenClass(experiment), tables, None, vec![]).unwrap()]
+    })
+    .unwrap_err();
+    assert!(error.what.contains("block_3") && error.what.contains("final"), "{error}");
+}
+
+#[test]
+fn stages_that_cannot_run_are_refused() {
+    let tables = outputs_of(&Planted { shuffle: 0 });
+    let make = |experiment: Experiment, tables: &[TableRef], test| ProbeStage::new(experiment, tables, test, vec![]);
+    let token = |split| Experiment::TokenClass(class(split));
+    assert!(matches!(make(token(Split::Datasets), &tables, None), Err(ProbeError::Runs { .. })));
+    assert!(matches!(make(token(Split::EveryNth { nth: 3 }), &tables, Some(&tables)), Err(ProbeError::Runs { .. })));
+    assert!(matches!(make(token(Split::EveryNth { nth: 3 }), &tables[..1], None), Err(ProbeError::Table { .. })));
+    let unknown = VectorClass { subjects: vec!["registers".into()], ..class(Split::EveryNth { nth: 3 }) };
+    assert!(matches!(make(Experiment::TokenClass(unknown), &tables, None), Err(ProbeError::Kind { .. })));
+}
+
+#[test]
+fn a_parameter_that_changes_a_number_changes_the_run() {
+    let tables = outputs_of(&Planted { shuffle: 0 });
+    let run = |e: Experiment| engine::stage::fingerprint(&ProbeStage::new(e, &tables, None, vec![]).unwrap());
+    let token = || class(Split::EveryNth { nth: 3 });
+    let base = run(Experiment::TokenClass(token()));
+    let mut permuted = token();
+    permuted.protocol.permute_labels = Some(0);
+    let mut standardised = token();
+    standardised.protocol = standardised.protocol.standardised();
+    assert_eq!(base, run(Experiment::TokenClass(token())));
+    for other in [permuted, standardised, VectorClass { draws: Some(1), ..token() }] {
+        assert_ne!(base, run(Experiment::TokenClass(other)));
+    }
+}
+
+#[test]
+fn unknown_keys_are_refused() {
+    for experiment in experiments() {
+        let mut json = serde_json::to_value(&experiment).unwrap();
+        assert_eq!(serde_json::from_value::<Experiment>(json.clone()).unwrap(), experiment);
+        json.as_object_mut().unwrap().values_mut().next().unwrap()["sites"] = "final".into();
+        assert!(serde_json::from_value::<Experiment>(json).is_err());
+    }
+}
