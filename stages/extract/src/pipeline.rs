@@ -50,6 +50,9 @@ pub struct Encoded<'a> {
     pub trace: Trace,
 }
 
+/// What becomes of one position.
+type Done<R> = (usize, Result<R, Skip>);
+
 /// How long a blocked thread sleeps before it looks whether it should stop.
 const NAP: Duration = Duration::from_millis(50);
 
@@ -118,7 +121,7 @@ impl Stream<'_> {
     /// Takes finished images off the queue and hands them over in input order.
     fn drain<R>(
         &self,
-        finished: &Receiver<Result<(usize, Result<R, Skip>), StageError>>,
+        finished: &Receiver<Result<Done<R>, StageError>>,
         window: &Window,
         sink: &mut impl FnMut(usize, Result<R, Skip>) -> Result<(), StageError>,
         stopping: &dyn Fn() -> bool,
@@ -150,9 +153,9 @@ impl Stream<'_> {
     /// Encodes one batch, size by size.
     fn encode<R>(
         &self,
-        batch: Vec<(usize, Result<Prepared, Skip>)>,
+        batch: Vec<Done<Prepared>>,
         map: &(impl Fn(Encoded<'_>) -> Result<R, Skip> + Sync),
-    ) -> Result<Vec<(usize, Result<R, Skip>)>, StageError> {
+    ) -> Result<Vec<Done<R>>, StageError> {
         let mut results = Vec::with_capacity(batch.len());
         let mut by_size: BTreeMap<(usize, usize), Vec<(usize, Prepared)>> = BTreeMap::new();
         for (position, image) in batch {
@@ -239,7 +242,7 @@ impl Window {
     }
 }
 
-type Item = (usize, Result<Prepared, Skip>);
+type Item = Done<Prepared>;
 
 /// Prepared images, cut into batches of consecutive positions.
 struct Reorder {

@@ -1,6 +1,6 @@
 //! From a study file to a plan: one extraction per (model, dataset), then what reads its tables.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -256,9 +256,9 @@ fn follows(names: &[String]) -> Result<BTreeSet<reports::Source>, Failure> {
 }
 
 fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), Failure> {
-    let mut seen = BTreeMap::new();
+    let mut seen = BTreeSet::new();
     for name in names {
-        if seen.insert(name, ()).is_some() {
+        if !seen.insert(name) {
             let fix = format!("give one of them another `name` under [[{what}]]");
             return Err(Failure::new(
                 Code::Config,

@@ -199,7 +199,7 @@ fn default_split() -> String {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PreprocessTable {
-    /// eval (the model's own), short_side, square or none.
+    /// `eval` (the model's own), `short_side`, `square` or `none`.
     pub mode: Option<String>,
     /// Side to resize to, px.
     pub resize_px: Option<usize>,
@@ -215,7 +215,7 @@ pub struct PreprocessTable {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeTable {
-    /// token_class, pooled_class, position or pixels.
+    /// `token_class`, `pooled_class`, `position` or `pixels`.
     pub experiment: String,
     /// Dataset to fit on.
     pub train: String,
@@ -226,7 +226,7 @@ pub struct ProbeTable {
     /// Site of the vectors; `last` is the last block.
     #[serde(default = "default_probe_site")]
     pub site: String,
-    /// Tokens: cls, register_0 …, normal, outlier (position and pixels: normal, outlier); empty: all there are.
+    /// Tokens: `cls`, `register_0` …, `normal`, `outlier` (position and pixels: the last two); empty: all there are.
     #[serde(default)]
     pub kinds: Vec<String>,
     /// dinov2 (C chosen on a tenth of train, then refitted), study (C = 1, four fifths against one fifth), or fixed.

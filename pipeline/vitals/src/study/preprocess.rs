@@ -11,12 +11,11 @@ pub fn preprocess(table: &PreprocessTable, spec: &ModelSpec) -> Result<Preproces
     let bad = |what: String, fix: &str| Failure::new(Code::Config, what, "preprocess", fix);
     let patch_px = spec.config.patch_px;
     let input = &spec.input;
-    let filter = match table.filter.as_deref() {
-        None if input.bicubic => Filter::Bicubic,
-        None => Filter::Bilinear,
-        Some("bicubic") => Filter::Bicubic,
-        Some("bilinear") => Filter::Bilinear,
-        Some(other) => return Err(bad(format!("unknown filter `{other}`"), "write bicubic or bilinear")),
+    let own = if input.bicubic { "bicubic" } else { "bilinear" };
+    let filter = match table.filter.as_deref().unwrap_or(own) {
+        "bicubic" => Filter::Bicubic,
+        "bilinear" => Filter::Bilinear,
+        other => return Err(bad(format!("unknown filter `{other}`"), "write bicubic or bilinear")),
     };
     let (resize, crop) = match table.mode.as_deref().unwrap_or("eval") {
         "eval" => {

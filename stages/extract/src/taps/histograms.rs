@@ -20,6 +20,7 @@ struct HistogramTap {
     sites: Vec<Site>,
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the signature of every tap")]
 pub(super) fn tap(params: &ExtractParams) -> Option<Box<dyn Tap>> {
     let tokens = |s: &Site| !matches!(s, Site::Attention(_) | Site::ClsAttention(_));
     Some(Box::new(HistogramTap { sites: Site::all(params.model.depth).into_iter().filter(tokens).collect() }))

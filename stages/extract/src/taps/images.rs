@@ -7,6 +7,7 @@ use crate::params::ExtractParams;
 
 struct ImagesTap;
 
+#[expect(clippy::unnecessary_wraps, reason = "the signature of every tap")]
 pub(super) fn tap(_: &ExtractParams) -> Option<Box<dyn Tap>> {
     Some(Box::new(ImagesTap))
 }
