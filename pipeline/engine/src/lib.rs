@@ -1,7 +1,7 @@
 //! The engine: stages in, finished tables out, resumable at any instant.
 //!
 //! A [`Stage`] declares what it reads, what it writes and what its numbers depend on; a [`Plan`] orders stages and
-//! cuts them into shards; [`run`] does what is missing. Results live in a [`Store`], one folder per fingerprint.
+//! cuts them into shards; [`run()`] does what is missing. Results live in a [`Store`], one folder per fingerprint.
 //!
 //! The engine names no stage, model, dataset or metric.
 
