@@ -28,8 +28,8 @@ ATTENTION = 1e-4
 ACCURACY = 0.005
 PHOTOS = "imagenet-photos"
 # Name of the probe in the study, preprocessing in the reference.
-CIFAR = {"cifar10, unit pixels": "unit", "cifar10, mean and deviation": "meanstd"}
-CALTECH = "caltech101 subset"
+CIFAR = {"cifar10-unit": "unit", "cifar10-meanstd": "meanstd"}
+CALTECH = "caltech101-subset"
 LAST = "block_11"
 
 

@@ -4,9 +4,11 @@
 //! Only a type that says `impl Meaning` can enter; tuning (batch size, threads, device, paths) is of types that do not,
 //! so that a change of speed can never look like a change of numbers, nor the reverse.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// Marks parameters that can change a number.
@@ -22,14 +24,45 @@ impl Canonical {
     /// # Panics
     /// When the type cannot be written as JSON (a map with keys that are not strings): a bug in the type.
     pub fn of<M: Meaning>(meaning: &M) -> Self {
-        // `serde_json::Value` keeps its objects in a sorted map.
         let value = serde_json::to_value(meaning).unwrap_or_else(|e| panic!("meaning is not JSON: {e}"));
-        Self(value.to_string())
+        let mut text = String::new();
+        write_sorted(&value, &mut text);
+        Self(text)
     }
 
     /// The JSON text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// JSON with sorted keys. Whether `serde_json`'s own map sorts depends on a feature that any crate of a build can switch.
+fn write_sorted(value: &Value, text: &mut String) {
+    match value {
+        Value::Object(map) => {
+            let sorted: BTreeMap<&String, &Value> = map.iter().collect();
+            text.push('{');
+            for (i, (key, value)) in sorted.into_iter().enumerate() {
+                if i > 0 {
+                    text.push(',');
+                }
+                text.push_str(&Value::from(key.as_str()).to_string());
+                text.push(':');
+                write_sorted(value, text);
+            }
+            text.push('}');
+        }
+        Value::Array(items) => {
+            text.push('[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    text.push(',');
+                }
+                write_sorted(item, text);
+            }
+            text.push(']');
+        }
+        scalar => text.push_str(&scalar.to_string()),
     }
 }
 
@@ -79,6 +112,11 @@ mod tests {
     #[test]
     fn canonical_form_sorts_keys() {
         assert_eq!(Canonical::of(&M { b: 1, a: "x" }).as_str(), r#"{"a":"x","b":1}"#);
+        let nested = serde_json::json!({"z": [{"b": null, "a": 1.5}, []], "a\"b": {"y": true, "x": {}}});
+        let mut text = String::new();
+        write_sorted(&nested, &mut text);
+        assert_eq!(text, r#"{"a\"b":{"x":{},"y":true},"z":[{"a":1.5,"b":null},[]]}"#);
+        assert_eq!(serde_json::from_str::<Value>(&text).ok(), Some(nested));
     }
 
     #[test]

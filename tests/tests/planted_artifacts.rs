@@ -55,7 +55,7 @@ fn every_truth_of_the_embedded_study_holds() {
     }
     // One class of ten: permuted labels fall to chance, 0.1 ± 3 standard errors of 500 images.
     for subject in ["cls", "normal", "outlier"] {
-        let accuracy = get(&planted, ["scenes, labels permuted", "token_class", subject, "accuracy_frac"]);
+        let accuracy = get(&planted, ["scenes-permuted", "token_class", subject, "accuracy_frac"]);
         assert!((0.04..0.16).contains(&accuracy), "{subject}: {accuracy}");
     }
     assert_eq!(get(&twin, ["scenes-test", "detection", "outlier", "share_frac"]), 0.0);

@@ -114,7 +114,11 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StageError> {
         let _ = fs::remove_file(&temporary);
         StageError::disk(path, &e)
     })?;
-    path.parent().map_or(Ok(()), sync_dir)
+    // The parent of a bare file name is the empty path, which is the current folder.
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
+        _ => sync_dir(Path::new(".")),
+    }
 }
 
 /// Makes renames in a folder survive a power cut.

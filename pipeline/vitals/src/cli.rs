@@ -51,7 +51,7 @@ pub struct StudyArgs {
     /// Take at most this many images of each dataset
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
-    /// auto, cpu or cuda:N
+    /// auto, cpu, cuda:N or cuda:N,M
     #[arg(long)]
     pub device: Option<String>,
     /// Threads to use; all cores by default

@@ -104,6 +104,25 @@ impl Progress for Reporter {
     }
 }
 
+/// Shows a download on a terminal; silent elsewhere. Called with bytes done and bytes in all.
+pub fn download() -> impl Fn(u64, u64) {
+    let started = Instant::now();
+    let shown = Mutex::new(started);
+    move |done, total| {
+        let mut last = shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if !stderr().is_terminal() || (last.elapsed() < REDRAW && done < total) {
+            return;
+        }
+        *last = Instant::now();
+        let rate = done as f64 / started.elapsed().as_secs_f64().max(1e-9);
+        let left = time(total.saturating_sub(done) as f64 / rate.max(1.0));
+        let (done_text, total_text) = (bytes(done as f64), bytes(total as f64));
+        let end = if done >= total { "\n" } else { "" };
+        let line = format!("fetching weights  {done_text} of {total_text}, {}/s, {left} left", bytes(rate));
+        let _ = write!(stderr(), "\r\x1b[2K{line}{end}");
+    }
+}
+
 /// Seconds as `3.2 s`, `4 min 10 s` or `2 h 5 min`.
 pub fn time(secs: f64) -> String {
     let whole = secs.max(0.0).round() as u64;

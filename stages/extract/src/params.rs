@@ -71,18 +71,20 @@ pub struct Tuning {
     pub decode_threads: usize,
     /// Images that may be in flight between the first read and the last write.
     pub window: usize,
+    /// Whether a GPU encodes.
+    pub on_device: bool,
 }
 
 impl Tuning {
     /// For a CPU with so many cores.
     pub fn cpu(cores: usize) -> Self {
         let cores = cores.max(1);
-        Self { encode_threads: cores, decode_threads: cores, window: 8 * cores }
+        Self { encode_threads: cores, decode_threads: cores, window: 8 * cores, on_device: false }
     }
 
-    /// For a device that takes `batch` images at once, fed by so many cores.
-    pub fn device(cores: usize, batch: usize) -> Self {
-        Self { encode_threads: 1, decode_threads: cores.max(1), window: 4 * batch }
+    /// For so many devices that take `batch` images at once, fed by so many cores.
+    pub fn device(devices: usize, cores: usize, batch: usize) -> Self {
+        Self { encode_threads: devices, decode_threads: cores.max(1), window: 4 * batch * devices, on_device: true }
     }
 }
 

@@ -189,8 +189,8 @@ pub(crate) fn cost(model: &Model, params: &ExtractParams, images: u64, tuning: &
     let pooled = 2 * params.pooled.len() as u64 * images;
     let size = |rows: u64, row_bytes: u64| TableSize { rows, bytes: rows * row_bytes };
     let pictures = u64::from(params.pictures).min(images);
-    let secs_per_image = if tuning.encode_threads == 1 && tuning.window > 16 {
-        model.macs(tokens as usize) / DEVICE_MACS_PER_SEC
+    let secs_per_image = if tuning.on_device {
+        model.macs(tokens as usize) / (DEVICE_MACS_PER_SEC * tuning.encode_threads as f64)
     } else {
         model.macs(tokens as usize) / (CORE_MACS_PER_SEC * tuning.encode_threads as f64)
     };
@@ -211,7 +211,7 @@ pub(crate) fn cost(model: &Model, params: &ExtractParams, images: u64, tuning: &
         ]
         .into(),
         host_bytes: 2 * weights + in_flight + (256 << 20),
-        device_bytes: if tuning.encode_threads == 1 && tuning.window > 16 { weights + in_flight } else { 0 },
+        device_bytes: if tuning.on_device { weights + in_flight } else { 0 },
         secs: images as f64 * secs_per_image,
     }
 }

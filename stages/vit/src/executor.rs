@@ -12,6 +12,7 @@ use crate::candle::CandleVit;
 use crate::config::VitConfig;
 use crate::cpu::CpuVit;
 use crate::error::VitError;
+use crate::fleet::Fleet;
 use crate::site::Site;
 use crate::trace::{Encoder, Layout, Pixels, Request};
 use crate::weights::Params;
@@ -145,6 +146,28 @@ pub fn open(
     Ok(Box::new(CpuVit::new(config, params)?))
 }
 
+/// Reads `auto`, `cpu`, `cuda:N` or `cuda:N,M,…`: the devices that share the work.
+pub fn devices(text: &str) -> Result<Vec<DeviceChoice>, VitError> {
+    match text.strip_prefix("cuda:") {
+        Some(numbers) => numbers.split(',').map(|n| format!("cuda:{n}").parse()).collect(),
+        None => Ok(vec![text.parse()?]),
+    }
+}
+
+/// Opens a model on each of some devices.
+pub fn open_on(
+    config: &VitConfig,
+    params: &Params,
+    devices: &[DeviceChoice],
+    precision: Precision,
+) -> Result<Box<dyn Encoder>, VitError> {
+    if let [one] = devices {
+        return open(config, params, one, precision);
+    }
+    let encoders = devices.iter().map(|d| open(config, params, d, precision)).collect::<Result<_, _>>()?;
+    Ok(Box::new(Fleet::new(encoders)?))
+}
+
 /// Refuses descriptions on which the arithmetic of shapes would fail.
 pub(crate) fn check_config(config: &VitConfig) -> Result<(), VitError> {
     let sizes = [
@@ -226,6 +249,15 @@ mod tests {
         for text in ["gpu", "cuda", "cuda:", "cuda:-1", ""] {
             let error = text.parse::<DeviceChoice>().unwrap_err().to_string();
             assert!(error.contains("cuda:N"), "{error}");
+        }
+    }
+
+    #[test]
+    fn several_devices_are_numbers_with_commas() {
+        assert_eq!(devices("cuda:0,2").unwrap(), [DeviceChoice::Cuda(0), DeviceChoice::Cuda(2)]);
+        assert_eq!(devices("cpu").unwrap(), [DeviceChoice::Cpu]);
+        for text in ["cuda:0,", "cuda:,1", "cpu,cuda:0", ""] {
+            assert!(devices(text).is_err(), "{text}");
         }
     }
 

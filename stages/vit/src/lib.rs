@@ -12,6 +12,7 @@ pub mod cpu;
 pub mod error;
 pub mod executor;
 pub mod final_norm;
+pub mod fleet;
 pub mod planted;
 pub mod pos_embed;
 pub mod site;
@@ -21,8 +22,9 @@ pub mod zoo;
 
 pub use config::{Activation, Interpolation, Mlp, PosEmbed, VitConfig};
 pub use error::VitError;
-pub use final_norm::FinalNorm;
 pub use executor::{DeviceChoice, Precision};
+pub use final_norm::FinalNorm;
+pub use fleet::Fleet;
 pub use site::Site;
 pub use trace::{Encoder, Layout, Pixels, Request, SiteData, TokenKind, Trace};
 pub use weights::{Params, WeightSource, Weights};

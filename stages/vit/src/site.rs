@@ -77,9 +77,12 @@ impl Site {
     pub fn block(self) -> Option<u16> {
         match self {
             Site::PatchEmbed | Site::WithPosition | Site::Final => None,
-            Site::Block(i) | Site::Query(i) | Site::Key(i) | Site::Value(i) | Site::Attention(i) | Site::ClsAttention(i) => {
-                Some(i)
-            }
+            Site::Block(i)
+            | Site::Query(i)
+            | Site::Key(i)
+            | Site::Value(i)
+            | Site::Attention(i)
+            | Site::ClsAttention(i) => Some(i),
         }
     }
 
@@ -87,7 +90,14 @@ impl Site {
     pub fn all(depth: usize) -> Vec<Site> {
         let mut sites = vec![Site::PatchEmbed, Site::WithPosition];
         for i in 0..depth as u16 {
-            sites.extend([Site::Query(i), Site::Key(i), Site::Value(i), Site::Attention(i), Site::ClsAttention(i), Site::Block(i)]);
+            sites.extend([
+                Site::Query(i),
+                Site::Key(i),
+                Site::Value(i),
+                Site::Attention(i),
+                Site::ClsAttention(i),
+                Site::Block(i),
+            ]);
         }
         sites.push(Site::Final);
         sites

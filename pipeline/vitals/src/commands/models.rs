@@ -45,7 +45,7 @@ fn list() -> String {
 fn check(model: &str, weights: &str) -> Result<(), Failure> {
     let spec = vit::zoo::find(model).map_err(|e| not_found(&e))?;
     let source = weight_source(weights)?;
-    let loaded = load(&spec, &source, &|_, _| {}).map_err(|e| weights_failure(&e, weights))?;
+    let loaded = load(&spec, &source, &crate::progress::download()).map_err(|e| weights_failure(&e, weights))?;
     let mut text = format!("{weights} fits {model}: {} names, sha256 {}\n", loaded.naming, loaded.digest);
     if loaded.config.pos.grid != spec.config.pos.grid {
         let grid = loaded.config.pos.grid;

@@ -19,7 +19,8 @@ pub fn trace(args: &TraceArgs) -> Result<(), Failure> {
     let preprocess = preprocess(args, &spec)?;
     let pixels = pixels(&args.image, &preprocess)?;
     let source = weight_source(&args.weights)?;
-    let weights = vit::weights::load(&spec, &source, &|_, _| {}).map_err(|e| weights_failure(&e, &args.weights))?;
+    let weights = vit::weights::load(&spec, &source, &crate::progress::download())
+        .map_err(|e| weights_failure(&e, &args.weights))?;
     let usage = |e: vit::VitError| Failure::new(Code::Usage, e, "command line", "see `vitals trace --help`");
     let device: DeviceChoice = args.device.parse().map_err(usage)?;
     let precision: Precision = args.precision.parse().map_err(usage)?;

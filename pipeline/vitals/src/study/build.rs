@@ -10,7 +10,7 @@ use extract::{Calibrate, Extract, ExtractParams, PoolSite, Tuning};
 use measure::{Measure, MeasureParams};
 use reports::Subject;
 use vit::Site;
-use vit::executor::{DeviceChoice, Precision};
+use vit::executor::{Precision, devices};
 
 use super::dataset::{OpenDataset, open};
 use super::file::{ExtractTable, StudyFile, nearest};
@@ -53,12 +53,8 @@ pub fn build(args: &StudyArgs) -> Result<Built, Failure> {
         None => (StudyFile::parse(embedded::TEXT, embedded::ORIGIN)?, PathBuf::new()),
     };
     let config = |e: &dyn std::fmt::Display, at: &str, fix: &str| Failure::new(Code::Config, e, at, fix);
-    let device: DeviceChoice = args
-        .device
-        .as_deref()
-        .unwrap_or("auto")
-        .parse()
-        .map_err(|e: vit::VitError| Failure::new(Code::Usage, e, "--device", "write auto, cpu or cuda:N"))?;
+    let usage = |e: vit::VitError| Failure::new(Code::Usage, e, "--device", "write auto, cpu, cuda:N or cuda:N,M");
+    let device = devices(args.device.as_deref().unwrap_or("auto")).map_err(usage)?;
     let precision: Precision = file
         .extract
         .precision
@@ -66,13 +62,15 @@ pub fn build(args: &StudyArgs) -> Result<Built, Failure> {
         .map_err(|e: vit::VitError| config(&e, "[extract] precision", "write f32, bf16 or f16"))?;
     file.extract.outliers.check().map_err(|e| config(&e, "[extract] outliers", "correct the number"))?;
     let cores = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let on_gpu =
-        !device.resolve().map_err(|e| Failure::new(Code::Usage, e, "--device", "choose another device"))?.is_cpu();
-    let tuning = if on_gpu { Tuning::device(cores, 32) } else { Tuning::cpu(cores) };
+    let mut on_gpu = false;
+    for one in &device {
+        on_gpu |= !one.resolve().map_err(usage)?.is_cpu();
+    }
+    let tuning = if on_gpu { Tuning::device(device.len(), cores, 32) } else { Tuning::cpu(cores) };
 
     let mut models = Vec::new();
     for table in &file.models {
-        models.push(Arc::new(resolve(table, &folder, device, precision)?));
+        models.push(Arc::new(resolve(table, &folder, &device, precision)?));
     }
     unique("model", models.iter().map(|m| m.model.name.as_str()))?;
     let mut datasets = Vec::new();

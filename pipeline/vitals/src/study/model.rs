@@ -6,13 +6,14 @@ use std::sync::Arc;
 use extract::Model;
 use reports::Provenance;
 use schemas::{Canonical, Fingerprint, Meaning};
-use vit::executor::{DeviceChoice, Precision, open};
+use vit::executor::{DeviceChoice, Precision, open_on};
 use vit::planted::{Dials, PatchStatistics, planted};
 use vit::weights::{HubAccess, load};
 use vit::{Interpolation, ModelSpec, Pixels, VitError, WeightSource};
 
 use super::file::{ModelTable, PlantedTable, expand};
 use crate::failure::{Code, Failure};
+use crate::progress::download;
 
 /// A model that is ready to be planned with; its weights are read again when the first shard needs them.
 pub struct OpenModel {
@@ -35,7 +36,7 @@ pub const PLANTED: &str = "planted";
 pub fn resolve(
     table: &ModelTable,
     folder: &Path,
-    device: DeviceChoice,
+    device: &[DeviceChoice],
     precision: Precision,
 ) -> Result<OpenModel, Failure> {
     if table.model == PLANTED {
@@ -60,17 +61,17 @@ pub fn resolve(
         return Err(Failure::new(Code::Config, "the model has no weights", at, fix));
     };
     let source = located(&expand(weights, "weights")?, folder)?;
-    let loaded = load(&spec, &source, &|_, _| {}).map_err(|e| weights_failure(&e, weights))?;
+    let loaded = load(&spec, &source, &download()).map_err(|e| weights_failure(&e, weights))?;
     spec.config = loaded.config;
     let name = table.name.clone().unwrap_or_else(|| spec.name.clone());
-    let again = spec.clone();
+    let (again, on) = (spec.clone(), device.to_vec());
     let digest = loaded.digest.clone();
     let model = Model::new(name, spec.config.clone(), loaded.digest, precision, move || {
-        let loaded = load(&again, &source, &|_, _| {})?;
+        let loaded = load(&again, &source, &download())?;
         if loaded.digest != digest {
             return Err(VitError::Config("the weight file changed while the study ran".to_owned()));
         }
-        open(&loaded.config, &loaded.params, &device, precision)
+        open_on(&loaded.config, &loaded.params, &on, precision)
     });
     let provenance = match table.provenance.as_str() {
         "same" => Provenance::SameWeights,
@@ -88,7 +89,7 @@ pub fn resolve(
 const CALIBRATION_SCENES: usize = 60;
 const CALIBRATION_SEED: u64 = 1 << 40;
 
-fn resolve_planted(table: &ModelTable, device: DeviceChoice, precision: Precision) -> Result<OpenModel, Failure> {
+fn resolve_planted(table: &ModelTable, device: &[DeviceChoice], precision: Precision) -> Result<OpenModel, Failure> {
     let registers = table.registers.unwrap_or(0);
     let dials = dials(&table.planted.unwrap_or_default());
     let failed = |e: &VitError| Failure::new(Code::Config, e, "[model.planted]", "see docs/planted.md for the dials");
@@ -100,8 +101,8 @@ fn resolve_planted(table: &ModelTable, device: DeviceChoice, precision: Precisio
     // The formula is the file: its dials say every weight.
     let formula = Formula { dials: format!("{dials:?}"), registers };
     let digest = format!("planted-{}", Fingerprint::of(PLANTED, 1, &Canonical::of(&formula), &[]));
-    let for_open = (config.clone(), params);
-    let model = Model::new(name, config, digest, precision, move || open(&for_open.0, &for_open.1, &device, precision));
+    let (for_open, on) = ((config.clone(), params), device.to_vec());
+    let model = Model::new(name, config, digest, precision, move || open_on(&for_open.0, &for_open.1, &on, precision));
     let note = if table.note.is_empty() {
         "weights written by construction, not trained; every answer is known in closed form (docs/planted.md)"
             .to_owned()

@@ -1,0 +1,100 @@
+//! Several devices as one encoder: each call takes a free one, so as many calls run at once as there are devices.
+//!
+//! All hold the same weights. Which device encodes a batch cannot change which images are in it: batches are cut by the
+//! caller.
+
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use crate::config::VitConfig;
+use crate::error::VitError;
+use crate::final_norm::FinalNorm;
+use crate::trace::{Encoder, Layout, Pixels, Request, Trace};
+
+/// Encoders of one model on several devices.
+pub struct Fleet {
+    encoders: Vec<Box<dyn Encoder>>,
+    idle: Mutex<Vec<usize>>,
+    returned: Condvar,
+}
+
+impl Fleet {
+    /// From one or more encoders of the same model.
+    pub fn new(encoders: Vec<Box<dyn Encoder>>) -> Result<Self, VitError> {
+        if encoders.is_empty() {
+            return Err(VitError::Device {
+                device: String::new(),
+                problem: "no device is named; use cpu or cuda:N".to_owned(),
+            });
+        }
+        let idle = Mutex::new((0..encoders.len()).rev().collect());
+        Ok(Self { encoders, idle, returned: Condvar::new() })
+    }
+
+    fn take(&self) -> usize {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(i) = idle.pop() {
+                return i;
+            }
+            idle = self.returned.wait(idle).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Encoder for Fleet {
+    fn config(&self) -> &VitConfig {
+        self.encoders[0].config()
+    }
+
+    fn layout(&self, height: usize, width: usize) -> Result<Layout, VitError> {
+        self.encoders[0].layout(height, width)
+    }
+
+    fn encode(&self, images: &[&Pixels], want: &Request) -> Result<Vec<Trace>, VitError> {
+        let i = self.take();
+        let traces = self.encoders[i].encode(images, want);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(i);
+        self.returned.notify_one();
+        traces
+    }
+
+    fn final_norm(&self) -> &FinalNorm {
+        self.encoders[0].final_norm()
+    }
+
+    fn batch(&self) -> usize {
+        self.encoders[0].batch()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use crate::planted::{Dials, IMAGE_PX, planted};
+    use crate::site::Site;
+
+    #[test]
+    fn two_members_serve_many_threads_with_the_traces_of_one() {
+        let (config, params) = planted(&Dials::default(), 0, None).unwrap();
+        let member = || -> Box<dyn Encoder> { Box::new(crate::cpu::CpuVit::new(&config, &params).unwrap()) };
+        let (fleet, one) = (Fleet::new(vec![member(), member()]).unwrap(), member());
+        let pixels = |k: usize| Pixels {
+            height: IMAGE_PX,
+            width: IMAGE_PX,
+            data: (0..3 * IMAGE_PX * IMAGE_PX).map(|i| ((i * (k + 3)) % 17) as f32 / 17.0 - 0.5).collect(),
+        };
+        let want = Request { norms: [Site::Final].into(), ..Request::default() };
+        std::thread::scope(|scope| {
+            for k in 0..6 {
+                let (fleet, one, want) = (&fleet, &one, &want);
+                scope.spawn(move || {
+                    let image = pixels(k);
+                    assert_eq!(fleet.encode(&[&image], want).unwrap(), one.encode(&[&image], want).unwrap());
+                });
+            }
+        });
+        assert_eq!(fleet.idle.lock().unwrap().len(), 2);
+        assert!(Fleet::new(Vec::new()).is_err());
+    }
+}
