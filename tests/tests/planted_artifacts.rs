@@ -61,7 +61,7 @@ fn every_truth_of_the_embedded_study_holds() {
     assert_eq!(get(&twin, ["scenes-test", "detection", "outlier", "share_frac"]), 0.0);
     assert!(!twin.contains_key(&["scenes-test", "detection", "outlier", "onset_block"].map(str::to_owned)));
     let pixels = |kind: &str, metric: &str| get(&planted, ["scenes", "pixels", kind, metric]);
-    assert!(pixels("outlier", "residual_l2") > 2.0 * pixels("normal", "residual_l2"));
+    assert!(pixels("outlier", "l2_mean") > 2.0 * pixels("normal", "l2_mean"));
 }
 
 #[test]
