@@ -5,6 +5,7 @@
 //! no host name, no path. Source of the figures: `docs/LOG.md`.
 
 use std::fs::File;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
@@ -169,8 +171,23 @@ pub fn read_part_batches<T: Table>(
     if found != stored_name::<T>() {
         return Err(TableError::Version { path: path.to_owned(), found, wanted: stored_name::<T>() });
     }
-    let reader = builder.with_batch_size(64 << 10).build().map_err(parquet)?;
-    Ok(reader.map(|batch| T::from_batch(&batch?)))
+    let mut reader = builder.with_batch_size(64 << 10).build().map_err(parquet)?;
+    let path = path.to_owned();
+    let mut ended = false;
+    Ok(std::iter::from_fn(move || {
+        if ended {
+            return None;
+        }
+        // The parquet crate panics on some damaged pages (a dictionary that is referred to and not there).
+        let rows = if let Ok(batch) = panic::catch_unwind(AssertUnwindSafe(|| reader.next())) {
+            batch.map(|batch| T::from_batch(&batch?))
+        } else {
+            let source = ParquetError::General("a page is damaged".to_owned());
+            Some(Err(TableError::Parquet { path: path.clone(), source }))
+        };
+        ended = !matches!(rows, Some(Ok(_)));
+        rows
+    }))
 }
 
 /// Footer metadata of a part (`vitals.table`, and what its writer added).
