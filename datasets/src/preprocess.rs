@@ -86,10 +86,8 @@ pub struct Preprocess {
 pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 /// Deviation of ImageNet's training pixels.
 pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
-/// Mean used by CLIP and `OpenCLIP`.
-pub const CLIP_MEAN: [f32; 3] = [0.48145466, 0.4578275, 0.40821073];
-/// Deviation used by CLIP and `OpenCLIP`.
-pub const CLIP_STD: [f32; 3] = [0.26862954, 0.2613026, 0.2757771];
+/// Longest side of an image: resampling works on sixteen whole rows and a window of columns at a time.
+pub const MAX_SIDE_PX: usize = 1 << 20;
 
 /// Where the wanted pixels lie in the resized image, and where they land.
 struct Layout {
@@ -186,6 +184,9 @@ impl Preprocess {
     fn apply_rows(&self, image: &impl PlanarRows) -> Result<Planar, PreprocessError> {
         self.check()?;
         let (height, width) = image.size();
+        if height.max(width) > MAX_SIDE_PX {
+            return Err(PreprocessError::TooLong { height, width });
+        }
         let layout = self.layout(height, width);
         let (out_height, out_width) = layout.out;
         if out_height == 0 || out_width == 0 {
@@ -347,6 +348,14 @@ pub enum PreprocessError {
         /// Most pixels allowed.
         limit: usize,
     },
+    /// A side beyond [`MAX_SIDE_PX`].
+    #[error("an image of {height}×{width} px has a side above {MAX_SIDE_PX} px")]
+    TooLong {
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+    },
     /// `data` is not `height × width × 3` bytes.
     #[error("an image of {height}×{width} px has {len} bytes")]
     BadLength {
@@ -365,7 +374,7 @@ impl PreprocessError {
         match self {
             Self::ZeroSize { .. } | Self::BadStatistic { .. } => "bad preprocessing parameters",
             Self::SmallerThanPatch { .. } => "smaller than one patch",
-            Self::TooLarge { .. } => "too elongated",
+            Self::TooLarge { .. } | Self::TooLong { .. } => "too elongated",
             Self::BadLength { .. } => "wrong number of bytes",
         }
     }

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! horizontally first, rounded and clamped to bytes, then vertically; since Pillow 13 the other way round when the height
-//! loses more than twice the pixels that the width does. The weights are doubles rounded to 22-bit integers,
+//! loses more than twice the pixels that the width does. A pass that keeps the length changes nothing and is left out. The weights are doubles rounded to 22-bit integers,
 //! so a port in the same order of operations has no choice left: equality is exact, and only rows and columns that the
 //! wanted window reads need computing. Source: Pillow `src/libImaging/Resample.c`.
 //!
@@ -120,18 +120,26 @@ pub(crate) fn resize_window<P: PlanarRows + ?Sized>(
     xs: Range<usize>,
 ) -> Planes8 {
     let (in_height, in_width) = image.size();
-    let vertical = Taps::new(in_height, out.0, filter, ys.clone());
-    let horizontal = Taps::new(in_width, out.1, filter, xs.clone());
-    let (rows, columns) = (vertical.reach(), horizontal.reach());
     if ys.is_empty() || xs.is_empty() {
         return Planes8::zeros(ys.len(), xs.len());
     }
-    if vertical_first((in_height, in_width), out) {
-        let squeezed = vertical_pass(&gather(image, rows.clone(), columns.clone()), &vertical, rows.start);
-        horizontal_pass(&squeezed, 0..ys.len(), &horizontal, columns.start)
-    } else {
-        let narrowed = horizontal_pass(image, rows.clone(), &horizontal, 0);
-        vertical_pass(&narrowed, &vertical, rows.start)
+    let pass = |from, to, wanted: &Range<usize>| (from != to).then(|| Taps::new(from, to, filter, wanted.clone()));
+    let vertical = pass(in_height, out.0, &ys);
+    let horizontal = pass(in_width, out.1, &xs);
+    let rows = vertical.as_ref().map_or(ys, Taps::reach);
+    let columns = horizontal.as_ref().map_or(xs, Taps::reach);
+    let top = rows.start;
+    match (vertical, horizontal) {
+        (None, None) => gather(image, rows, columns),
+        (None, Some(horizontal)) => horizontal_pass(image, rows, &horizontal, 0),
+        (Some(vertical), None) => vertical_pass(&gather(image, rows, columns), &vertical, top),
+        (Some(vertical), Some(horizontal)) if vertical_first((in_height, in_width), out) => {
+            let squeezed = vertical_pass(&gather(image, rows, columns.clone()), &vertical, top);
+            horizontal_pass(&squeezed, 0..squeezed.height, &horizontal, columns.start)
+        }
+        (Some(vertical), Some(horizontal)) => {
+            vertical_pass(&horizontal_pass(image, rows, &horizontal, 0), &vertical, top)
+        }
     }
 }
 

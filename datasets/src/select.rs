@@ -28,9 +28,16 @@ pub fn select(source: Box<dyn Source>, spec: &DatasetSpec) -> Result<Box<dyn Sou
     if picks.len() == manifest.entries.len() && spec.shuffle_seed.is_none() {
         return Ok(source);
     }
+    Ok(pick(source, picks))
+}
+
+/// Some items of a dataset, in this order; a number that it does not have is left out.
+pub fn pick(source: Box<dyn Source>, mut picks: Vec<usize>) -> Box<dyn Source> {
+    let manifest = source.manifest();
+    picks.retain(|&index| index < manifest.entries.len());
     let entries = picks.iter().map(|&index| manifest.entries[index].clone()).collect();
     let manifest = Manifest { entries, classes: manifest.classes.clone() };
-    Ok(Box::new(Selected { source, picks, manifest }))
+    Box::new(Selected { source, picks, manifest })
 }
 
 /// Permutes in place, the same on every machine for the same seed.

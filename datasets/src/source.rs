@@ -145,7 +145,7 @@ impl ReadError {
         match self {
             Self::Io { .. } => "cannot read",
             Self::Truncated { .. } => "shorter than indexed",
-            Self::Parquet(_) => "corrupt parquet row",
+            Self::Parquet(error) => error.reason(),
             Self::OutOfRange { .. } => "no such item",
         }
     }

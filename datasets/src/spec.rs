@@ -197,6 +197,10 @@ impl DatasetError {
         Self::Missing { path: path.to_path_buf(), existing, expected: expected.into() }
     }
 
+    pub(crate) fn malformed(path: &Path, what: impl fmt::Display) -> Self {
+        Self::Malformed { path: path.to_path_buf(), what: what.to_string() }
+    }
+
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io { path, source }

@@ -109,6 +109,32 @@ fn parameters_that_make_no_sense_are_refused() {
     assert!(matches!(fine.apply(&lying), Err(PreprocessError::BadLength { len: 7, .. })));
 }
 
+/// Decoding such a file is allowed, but resampling it took fifteen gigabytes of weights and blocks of rows.
+#[test]
+fn an_image_with_a_side_beyond_a_million_is_too_elongated() {
+    let strip = |length: usize| Rgb8 { width: length, height: 1, data: vec![7; length * 3] };
+    let preprocess = plain(Resize::Exact { height: 4, width: 4 }, Crop::None);
+    assert!(preprocess.apply(&strip(1 << 20)).is_ok());
+    let error = preprocess.apply(&strip((1 << 20) + 1)).unwrap_err();
+    assert_eq!(error, PreprocessError::TooLong { height: 1, width: (1 << 20) + 1 });
+    assert_eq!(error.reason(), "too elongated");
+}
+
+/// One pass, both or neither is left out: every way must give what the passes with weights 0, 0, 1, 0, 0 gave.
+#[test]
+fn a_side_that_keeps_its_length_keeps_its_samples() {
+    let image = ramp(40, 50);
+    for filter in [Filter::Bicubic, Filter::Bilinear] {
+        assert_eq!(resize(&image, 40, 50, filter), image);
+        let taller = resize(&image, 80, 50, filter);
+        assert!((0..80 * 50).all(|at| taller.data[at * 3 + 1] == (at % 50) as u8));
+        let wider = resize(&image, 40, 100, filter);
+        assert!((0..40 * 100).all(|at| wider.data[at * 3] == (at / 100) as u8));
+    }
+    let cut = plain(Resize::None, Crop::Centre(20)).apply(&image).unwrap();
+    assert_eq!((byte(&cut, 0, 0, 0), byte(&cut, 1, 0, 0)), (10, 15));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 

@@ -23,4 +23,4 @@ pub mod write;
 pub use error::ReportError;
 pub use query::{QueryFormat, QueryOutput, query};
 pub use study::{Expect, Provenance, Source, Study, Subject, Truth};
-pub use write::{ReportWritten, write};
+pub use write::{ReportWritten, check_wanted, write};

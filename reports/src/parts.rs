@@ -1,13 +1,8 @@
 //! The finished parts of a subject's tables. A part counts when its `.done` marker names its size; see
 //! [`engine::store`].
 
-use std::any::Any;
-use std::fs;
-use std::io::ErrorKind;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use engine::store::Marker;
 use schemas::{Table, TableError, read_part_batches};
 
 use crate::error::ReportError;
@@ -15,27 +10,7 @@ use crate::study::Subject;
 
 /// The finished parts of one run's folder, in shard order. A folder that does not exist has none.
 pub fn finished(folder: &Path) -> Result<Vec<PathBuf>, ReportError> {
-    let io = |source| ReportError::Io { path: folder.to_owned(), source };
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(io(e)),
-    };
-    let mut parts = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(io)?.path();
-        if path.extension().is_some_and(|e| e == "parquet") && is_whole(&path) {
-            parts.push(path);
-        }
-    }
-    parts.sort();
-    Ok(parts)
-}
-
-fn is_whole(part: &Path) -> bool {
-    let marker =
-        fs::read(part.with_extension("done")).ok().and_then(|bytes| serde_json::from_slice::<Marker>(&bytes).ok());
-    marker.is_some_and(|m| fs::metadata(part).is_ok_and(|file| file.len() == m.bytes))
+    engine::store::finished_parts(folder).map_err(|source| ReportError::Io { path: folder.to_owned(), source })
 }
 
 /// Hands every row of a subject's table to `take`, a batch at a time, in shard order, until `take` says to stop.
@@ -50,8 +25,7 @@ pub(crate) fn each_batch<T: Table>(
     };
     for folder in subject.tables.get(T::NAME).into_iter().flatten() {
         for part in finished(folder)? {
-            let mut batches = fenced(&part, || read_part_batches::<T>(&part))?.map_err(part_error)?;
-            while let Some(batch) = fenced(&part, || batches.next())? {
+            for batch in read_part_batches::<T>(&part).map_err(part_error)? {
                 if take(batch.map_err(part_error)?)? == Go::Stop {
                     return Ok(());
                 }
@@ -61,15 +35,9 @@ pub(crate) fn each_batch<T: Table>(
     Ok(())
 }
 
-/// Calls a Parquet reader. Both readers in use panic on some corrupt pages, and a damaged file is an error like any.
+/// Calls Polars' Parquet reader, which panics on some corrupt pages. A damaged file is an error like any.
 pub(crate) fn fenced<R>(path: &Path, call: impl FnOnce() -> R) -> Result<R, ReportError> {
-    catch_unwind(AssertUnwindSafe(call))
-        .map_err(|panic| ReportError::Damaged { path: path.to_owned(), what: said(&*panic) })
-}
-
-fn said(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("its reader gave up").to_owned()
+    schemas::fenced(call).map_err(|what| ReportError::Damaged { path: path.to_owned(), what })
 }
 
 /// Whether a reader wants more rows.

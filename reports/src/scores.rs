@@ -4,8 +4,9 @@
 //! `control_<experiment>`, so that no table can take it for the real thing.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use schemas::Name;
+use schemas::{Name, Table as _};
 
 use crate::error::ReportError;
 use crate::parts;
@@ -42,9 +43,86 @@ pub struct Score {
 }
 
 impl Score {
+    fn key(&self) -> [Name; 4] {
+        [&self.experiment, &self.subject, &self.site, &self.metric].map(Name::clone)
+    }
+
     fn is(&self, experiment: &str, subject: &str, metric: &str) -> bool {
         &*self.experiment == experiment && &*self.subject == subject && &*self.metric == metric
     }
+}
+
+/// One score for each name that the repeats of a probe have, in the order of the first.
+fn average(repeats: &[Vec<Score>]) -> Vec<Score> {
+    let mut groups: Vec<Vec<Score>> = Vec::new();
+    for score in repeats.iter().flatten() {
+        match groups.iter_mut().find(|g| g[0].key() == score.key()) {
+            Some(group) => group.push(score.clone()),
+            None => groups.push(vec![score.clone()]),
+        }
+    }
+    let one = |group: Vec<Score>| match (group.len(), repeats.len()) {
+        // An unfinished study has no mean yet.
+        (n, k) if n < k => {
+            Score { value: None, note: format!("{n} of {k} choices of seeds are finished"), ..group[0].clone() }
+        }
+        _ => mean(&group),
+    };
+    groups.into_iter().map(one).collect()
+}
+
+fn mean(group: &[Score]) -> Score {
+    let k = group.len() as f64;
+    let all = |of: fn(&Score) -> Option<f64>| group.iter().map(of).collect::<Option<Vec<f64>>>();
+    let values = all(|s| s.value);
+    let value = values.as_ref().map(|v| v.iter().sum::<f64>() / k);
+    let std = values.zip(value).map(|(v, mean)| (v.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (k - 1.0)).sqrt());
+    let stderr = all(|s| s.stderr).map(|e| e.iter().map(|x| x * x).sum::<f64>().sqrt() / k);
+    let mut notes = vec![format!("mean over {} choices of seeds", group.len())];
+    for score in group {
+        if !score.note.is_empty() && !notes.contains(&score.note) {
+            notes.push(score.note.clone());
+        }
+    }
+    let (n, draws) = (group.iter().map(|s| s.n).sum(), group.iter().map(|s| s.draws).sum());
+    let images_without = group.iter().map(|s| s.images_without).sum();
+    let note = notes.join("; ");
+    Score { value, std, stderr, n, draws, images_without, note, ..group[0].clone() }
+}
+
+/// The rows of a subject's scores.
+fn rows(subject: &Subject) -> Result<Vec<Score>, ReportError> {
+    let t: schemas::tables::Scores = parts::whole(subject)?;
+    let rows = (0..t.experiment.len()).map(|i| {
+        let mut notes = vec![t.note[i].to_string()];
+        let mut value = t.value[i];
+        // A fit that did not converge is not a number (docs/protocols/table1.md).
+        if value.is_some() && !t.converged[i] {
+            value = None;
+            notes.push("a fit did not converge".to_owned());
+        }
+        if value.is_some_and(|v| !v.is_finite()) {
+            value = None;
+            notes.push("the result is not finite".to_owned());
+        }
+        notes.retain(|n| !n.is_empty());
+        let control = t.note[i].starts_with(CONTROL);
+        let experiment = if control { format!("control_{}", t.experiment[i]).into() } else { t.experiment[i].clone() };
+        Score {
+            experiment,
+            subject: t.subject[i].clone(),
+            site: t.site[i].clone(),
+            metric: t.metric[i].clone(),
+            value,
+            std: t.std[i].filter(|v| v.is_finite()),
+            stderr: t.stderr[i].filter(|v| v.is_finite()),
+            n: t.n[i],
+            draws: t.draws[i],
+            images_without: t.images_without[i],
+            note: notes.join("; "),
+        }
+    });
+    Ok(rows.collect())
 }
 
 /// The scores of one subject.
@@ -54,38 +132,14 @@ pub struct Scores(Vec<Score>);
 impl Scores {
     /// Reads every finished part.
     pub fn read(subject: &Subject) -> Result<Self, ReportError> {
-        let t: schemas::tables::Scores = parts::whole(subject)?;
-        let rows = (0..t.experiment.len()).map(|i| {
-            let mut notes = vec![t.note[i].to_string()];
-            let mut value = t.value[i];
-            // A fit that did not converge is not a number (docs/protocols/table1.md).
-            if value.is_some() && !t.converged[i] {
-                value = None;
-                notes.push("a fit did not converge".to_owned());
-            }
-            if value.is_some_and(|v| !v.is_finite()) {
-                value = None;
-                notes.push("the result is not finite".to_owned());
-            }
-            notes.retain(|n| !n.is_empty());
-            let control = t.note[i].starts_with(CONTROL);
-            let experiment =
-                if control { format!("control_{}", t.experiment[i]).into() } else { t.experiment[i].clone() };
-            Score {
-                experiment,
-                subject: t.subject[i].clone(),
-                site: t.site[i].clone(),
-                metric: t.metric[i].clone(),
-                value,
-                std: t.std[i].filter(|v| v.is_finite()),
-                stderr: t.stderr[i].filter(|v| v.is_finite()),
-                n: t.n[i],
-                draws: t.draws[i],
-                images_without: t.images_without[i],
-                note: notes.join("; "),
-            }
-        });
-        let mut scores = Self(rows.collect());
+        let mut scores = Self(rows(subject)?);
+        for folders in &subject.repeats {
+            let of = |folder: &PathBuf| {
+                let tables = BTreeMap::from([(schemas::tables::Scores::NAME.to_owned(), vec![folder.clone()])]);
+                rows(&Subject { tables, repeats: Vec::new(), ..subject.clone() })
+            };
+            scores.0.extend(average(&folders.iter().map(of).collect::<Result<Vec<_>, _>>()?));
+        }
         scores.mark_ambiguous();
         Ok(scores)
     }
@@ -93,12 +147,11 @@ impl Scores {
     /// Two protocols under one name would share a cell silently: the first is shown, and says so.
     fn mark_ambiguous(&mut self) {
         let mut seen: BTreeMap<[Name; 4], usize> = BTreeMap::new();
-        let key = |s: &Score| [&s.experiment, &s.subject, &s.site, &s.metric].map(Name::clone);
         for score in &self.0 {
-            *seen.entry(key(score)).or_insert(0) += 1;
+            *seen.entry(score.key()).or_insert(0) += 1;
         }
         for score in &mut self.0 {
-            if let Some(n) = seen.get(&key(score)).filter(|n| **n > 1) {
+            if let Some(n) = seen.get(&score.key()).filter(|n| **n > 1) {
                 let note = format!("the first of {n} numbers of this name; other protocols are subjects of their own");
                 score.note = if score.note.is_empty() { note } else { format!("{}; {note}", score.note) };
             }
@@ -149,6 +202,23 @@ mod tests {
             images_without: 0,
             note: String::new(),
         }
+    }
+
+    #[test]
+    fn repeats_with_other_seeds_are_one_number() {
+        let repeat = |value: f64| Score { stderr: Some(0.3), n: 160, ..score("last", value) };
+        let other = Score { subject: "cls".into(), ..score("last", 9.0) };
+        // The study's Table 3: 153, 152 and 154 of 160 are 459 of 480.
+        let scores = average(&[vec![repeat(153.0), other.clone()], vec![repeat(152.0)], vec![repeat(154.0)]]);
+        let mean = &scores[0];
+        assert_eq!((mean.value, mean.std, mean.n, mean.draws), (Some(153.0), Some(1.0), 480, 3));
+        assert!((mean.stderr.unwrap() - 0.3 / 3f64.sqrt()).abs() < 1e-12);
+        assert!(mean.note.contains("3 choices of seeds"), "{}", mean.note);
+        // One that is missing or failed leaves no mean.
+        assert!(scores[1].value.is_none() && scores[1].note.contains("1 of 3"), "{:?}", scores[1]);
+        let failed = Score { value: None, note: "no optimum".into(), ..repeat(0.0) };
+        let broken = average(&[vec![repeat(153.0)], vec![failed]]);
+        assert!(broken.len() == 1 && broken[0].value.is_none() && broken[0].note.contains("no optimum"));
     }
 
     #[test]

@@ -47,6 +47,9 @@ pub struct Subject {
     pub registers: usize,
     /// The published protocols that this subject was measured under. Only numbers of these can agree or differ.
     pub follows: BTreeSet<Source>,
+    /// Folders of `scores` of probes that differ in their seeds alone: each inner list is one probe, whose numbers are
+    /// averaged.
+    pub repeats: Vec<Vec<PathBuf>>,
     /// What departs from the published protocols, in words (`1,500 of 50,000 images`). Not empty: not comparable.
     pub departures: Vec<String>,
 }

@@ -10,7 +10,7 @@ use crate::error::{ReportError, nearest};
 use crate::figures::{FIGURES, Figure};
 use crate::render::{Report, csv, html, latex, markdown};
 use crate::study::Study;
-use crate::tables::{Context, TABLES, Table, subjects};
+use crate::tables::{Context, TABLES, Table, subjects, truth};
 use crate::verdict::Verdict;
 
 /// What was written.
@@ -34,8 +34,8 @@ pub struct ReportWritten {
     pub hold: usize,
     /// Truths that fail, as `model on dataset: experiment, subject, metric`. Not empty: the tool is wrong.
     pub fail: Vec<String>,
-    /// Truths whose number was not measured.
-    pub untested: usize,
+    /// Truths whose number was not measured, named likewise.
+    pub untested: Vec<String>,
 }
 
 /// Writes `report.html`, `report.md`, `tables/<id>.{md,csv,tex}` and `figures/<id>.{svg,png}` into `out`.
@@ -69,6 +69,8 @@ pub fn write(study: &Study, out: &Path) -> Result<ReportWritten, ReportError> {
         }
     }
     count(&tables, &mut written);
+    // Whether the tool is right does not depend on which tables a reader asked for.
+    judge_truths(&truth::build(&context), &mut written);
     written.tables = tables.iter().map(|t| t.id).collect();
     written.figures = figures.iter().map(|f| f.id).collect();
     let report = Report { study, subjects: subjects::build(&context), tables, figures };
@@ -76,7 +78,8 @@ pub fn write(study: &Study, out: &Path) -> Result<ReportWritten, ReportError> {
     Ok(written)
 }
 
-fn check_wanted(wanted: &[String]) -> Result<(), ReportError> {
+/// Whether every name is that of a table or figure; a study can ask before it is run.
+pub fn check_wanted(wanted: &[String]) -> Result<(), ReportError> {
     let mut known: Vec<&str> = TABLES.iter().map(|t| t.id).collect();
     known.extend(FIGURES.iter().flat_map(|f| f.asked_by));
     match wanted.iter().find(|w| !known.contains(&w.as_str())) {
@@ -92,18 +95,29 @@ fn count(tables: &[Table], written: &mut ReportWritten) {
         if table.groups.is_empty() && !written.empty.iter().any(|e| e == table.id) {
             written.empty.push(table.id.to_owned());
         }
-        for (group, row, _, cell) in table.cells() {
+        for (_, _, _, cell) in table.cells() {
             for beside in &cell.beside {
                 let bits = |x: Option<f64>| x.map(f64::to_bits);
                 let pair = (bits(cell.ours.map(|v| v.value)), beside.who, bits(beside.value));
                 match beside.verdict {
                     Verdict::Agree => written.agree += usize::from(seen.insert(pair)),
                     Verdict::Differ => written.differ += usize::from(seen.insert(pair)),
-                    Verdict::Holds => written.hold += 1,
-                    Verdict::Fails => written.fail.push(format!("{}: {}", group.label, row.label)),
-                    Verdict::NotMeasured if beside.who == "truth" => written.untested += 1,
-                    Verdict::NotMeasured | Verdict::NotComparable(_) => {}
+                    Verdict::Holds | Verdict::Fails | Verdict::NotMeasured | Verdict::NotComparable(_) => {}
                 }
+            }
+        }
+    }
+}
+
+fn judge_truths(table: &Table, written: &mut ReportWritten) {
+    for (group, row, _, cell) in table.cells() {
+        let name = || format!("{}: {}", group.label, row.label);
+        for beside in &cell.beside {
+            match beside.verdict {
+                Verdict::Holds => written.hold += 1,
+                Verdict::Fails => written.fail.push(name()),
+                Verdict::NotMeasured => written.untested.push(name()),
+                Verdict::Agree | Verdict::Differ | Verdict::NotComparable(_) => {}
             }
         }
     }

@@ -6,11 +6,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
+use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int32Array,
     StringArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
 };
-use arrow::datatypes::{DataType, Field};
+use arrow_schema::{DataType, Field};
 
 use crate::table::TableError;
 
@@ -24,7 +24,7 @@ pub trait Column: Default {
     /// Arrow field of this column under a name.
     fn field(&self, name: &str) -> Field;
     /// The column as one Arrow array.
-    fn to_array(&self) -> ArrayRef;
+    fn into_array(self) -> ArrayRef;
     /// Reads an array back, or names what was found instead.
     fn from_array(name: &str, array: &ArrayRef) -> Result<Self, TableError>;
     /// Appends the rows of another column of the same kind.
@@ -38,8 +38,17 @@ fn downcast<'a, A: Array + 'static>(name: &str, array: &'a ArrayRef) -> Result<&
         .ok_or_else(|| TableError::Column { column: name.to_owned(), found: array.data_type().to_string() })
 }
 
+/// The array of a column that may not hold nulls.
+fn whole<'a, A: Array + 'static>(name: &str, array: &'a ArrayRef) -> Result<&'a A, TableError> {
+    let array = downcast::<A>(name, array)?;
+    match array.null_count() {
+        0 => Ok(array),
+        _ => Err(TableError::Nulls { column: name.to_owned() }),
+    }
+}
+
 macro_rules! plain_column {
-    ($rust:ty, $array:ty, $data:expr) => {
+    ($rust:ty, $array:ty, $data:expr, $values:expr) => {
         impl Column for Vec<$rust> {
             fn rows(&self) -> usize {
                 self.len()
@@ -47,15 +56,12 @@ macro_rules! plain_column {
             fn field(&self, name: &str) -> Field {
                 Field::new(name, $data, false)
             }
-            fn to_array(&self) -> ArrayRef {
-                Arc::new(<$array>::from(self.clone()))
+            fn into_array(self) -> ArrayRef {
+                Arc::new(<$array>::from(self))
             }
             fn from_array(name: &str, array: &ArrayRef) -> Result<Self, TableError> {
-                let array = downcast::<$array>(name, array)?;
-                if array.null_count() > 0 {
-                    return Err(TableError::Nulls { column: name.to_owned() });
-                }
-                Ok((0..array.len()).map(|i| array.value(i)).collect())
+                let values: fn(&$array) -> Vec<$rust> = $values;
+                Ok(values(whole::<$array>(name, array)?))
             }
             fn append(&mut self, other: &mut Self) {
                 Vec::append(self, other);
@@ -69,12 +75,12 @@ macro_rules! plain_column {
             fn field(&self, name: &str) -> Field {
                 Field::new(name, $data, true)
             }
-            fn to_array(&self) -> ArrayRef {
-                Arc::new(<$array>::from(self.clone()))
+            fn into_array(self) -> ArrayRef {
+                Arc::new(<$array>::from(self))
             }
             fn from_array(name: &str, array: &ArrayRef) -> Result<Self, TableError> {
                 let array = downcast::<$array>(name, array)?;
-                Ok((0..array.len()).map(|i| array.is_valid(i).then(|| array.value(i))).collect())
+                Ok(array.iter().collect())
             }
             fn append(&mut self, other: &mut Self) {
                 Vec::append(self, other);
@@ -83,14 +89,14 @@ macro_rules! plain_column {
     };
 }
 
-plain_column!(u8, UInt8Array, DataType::UInt8);
-plain_column!(u16, UInt16Array, DataType::UInt16);
-plain_column!(u32, UInt32Array, DataType::UInt32);
-plain_column!(u64, UInt64Array, DataType::UInt64);
-plain_column!(i32, Int32Array, DataType::Int32);
-plain_column!(f32, Float32Array, DataType::Float32);
-plain_column!(f64, Float64Array, DataType::Float64);
-plain_column!(bool, BooleanArray, DataType::Boolean);
+plain_column!(u8, UInt8Array, DataType::UInt8, |array| array.values().to_vec());
+plain_column!(u16, UInt16Array, DataType::UInt16, |array| array.values().to_vec());
+plain_column!(u32, UInt32Array, DataType::UInt32, |array| array.values().to_vec());
+plain_column!(u64, UInt64Array, DataType::UInt64, |array| array.values().to_vec());
+plain_column!(i32, Int32Array, DataType::Int32, |array| array.values().to_vec());
+plain_column!(f32, Float32Array, DataType::Float32, |array| array.values().to_vec());
+plain_column!(f64, Float64Array, DataType::Float64, |array| array.values().to_vec());
+plain_column!(bool, BooleanArray, DataType::Boolean, |array| array.values().iter().collect());
 
 impl Column for Vec<Name> {
     fn rows(&self) -> usize {
@@ -99,20 +105,17 @@ impl Column for Vec<Name> {
     fn field(&self, name: &str) -> Field {
         Field::new(name, DataType::Utf8, false)
     }
-    fn to_array(&self) -> ArrayRef {
+    fn into_array(self) -> ArrayRef {
         Arc::new(StringArray::from_iter_values(self.iter().map(|s| &**s)))
     }
     fn from_array(name: &str, array: &ArrayRef) -> Result<Self, TableError> {
-        let array = downcast::<StringArray>(name, array)?;
-        if array.null_count() > 0 {
-            return Err(TableError::Nulls { column: name.to_owned() });
-        }
+        let array = whole::<StringArray>(name, array)?;
         // Runs of one name share one allocation.
         let mut names: Vec<Name> = Vec::with_capacity(array.len());
-        for i in 0..array.len() {
+        for name in array.iter().flatten() {
             match names.last() {
-                Some(last) if **last == *array.value(i) => names.push(Arc::clone(last)),
-                _ => names.push(array.value(i).into()),
+                Some(last) if **last == *name => names.push(Arc::clone(last)),
+                _ => names.push(name.into()),
             }
         }
         Ok(names)
@@ -129,12 +132,11 @@ impl Column for Vec<Option<Name>> {
     fn field(&self, name: &str) -> Field {
         Field::new(name, DataType::Utf8, true)
     }
-    fn to_array(&self) -> ArrayRef {
+    fn into_array(self) -> ArrayRef {
         Arc::new(self.iter().map(|s| s.as_deref()).collect::<StringArray>())
     }
     fn from_array(name: &str, array: &ArrayRef) -> Result<Self, TableError> {
-        let array = downcast::<StringArray>(name, array)?;
-        Ok((0..array.len()).map(|i| array.is_valid(i).then(|| array.value(i).into())).collect())
+        Ok(downcast::<StringArray>(name, array)?.iter().map(|name| name.map(Name::from)).collect())
     }
     fn append(&mut self, other: &mut Self) {
         Vec::append(self, other);
@@ -148,12 +150,11 @@ impl Column for Vec<Vec<u8>> {
     fn field(&self, name: &str) -> Field {
         Field::new(name, DataType::Binary, false)
     }
-    fn to_array(&self) -> ArrayRef {
+    fn into_array(self) -> ArrayRef {
         Arc::new(BinaryArray::from_iter_values(self))
     }
     fn from_array(name: &str, array: &ArrayRef) -> Result<Self, TableError> {
-        let array = downcast::<BinaryArray>(name, array)?;
-        Ok((0..array.len()).map(|i| array.value(i).to_vec()).collect())
+        Ok(whole::<BinaryArray>(name, array)?.iter().flatten().map(<[u8]>::to_vec).collect())
     }
     fn append(&mut self, other: &mut Self) {
         Vec::append(self, other);
@@ -162,7 +163,9 @@ impl Column for Vec<Vec<u8>> {
 
 /// Rows of equal length D, row-major: `FixedSizeList<f32>[D]` on disk.
 ///
-/// `dim` is set by the first row; an empty column has dim 0 until then.
+/// A column made by [`Vectors::with_dim`] has its D from the start. One made by `default` takes D from its first row and
+/// has 0 until then, so a part that may end without rows begins with the former: otherwise its type on disk is
+/// `FixedSizeList[0]`, which readers refuse beside the `[D]` of other parts.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Vectors {
     dim: usize,
@@ -170,7 +173,7 @@ pub struct Vectors {
 }
 
 impl Vectors {
-    /// An empty column of rows of length `dim`.
+    /// An empty column of rows of length `dim`, which it keeps on disk even without rows.
     pub fn with_dim(dim: usize) -> Self {
         Self { dim, values: Vec::new() }
     }
@@ -210,16 +213,16 @@ impl Column for Vectors {
     fn field(&self, name: &str) -> Field {
         Field::new(name, DataType::FixedSizeList(item(), self.dim as i32), false)
     }
-    fn to_array(&self) -> ArrayRef {
-        let values = Arc::new(Float32Array::from(self.values.clone()));
+    fn into_array(self) -> ArrayRef {
+        let values = Arc::new(Float32Array::from(self.values));
         Arc::new(FixedSizeListArray::new(item(), self.dim as i32, values, None))
     }
     fn from_array(name: &str, array: &ArrayRef) -> Result<Self, TableError> {
-        let list = downcast::<FixedSizeListArray>(name, array)?;
+        let list = whole::<FixedSizeListArray>(name, array)?;
         let dim = list.value_length() as usize;
         // `values()` ignores the slice that `list` may be of a larger array.
         let start = list.offset() * dim;
-        let values = downcast::<Float32Array>(name, list.values())?.values()[start..start + list.len() * dim].to_vec();
+        let values = whole::<Float32Array>(name, list.values())?.values()[start..start + list.len() * dim].to_vec();
         Ok(Self { dim, values })
     }
     fn append(&mut self, other: &mut Self) {
@@ -233,4 +236,43 @@ impl Column for Vectors {
 
 fn item() -> Arc<Field> {
     Arc::new(Field::new("item", DataType::Float32, false))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use arrow_buffer::NullBuffer;
+
+    use super::*;
+
+    /// Breaks when a null is read as an empty or a zero value.
+    #[test]
+    fn nulls_are_refused_where_a_column_has_none() {
+        fn refuses<C: Column>(array: impl Array + 'static) {
+            let refused = C::from_array("c", &(Arc::new(array) as ArrayRef)).err();
+            assert!(matches!(refused, Some(TableError::Nulls { ref column }) if column == "c"), "{refused:?}");
+        }
+        refuses::<Vec<u32>>(UInt32Array::from(vec![Some(1), None]));
+        refuses::<Vec<Name>>(StringArray::from(vec![Some("a"), None]));
+        refuses::<Vec<Vec<u8>>>(BinaryArray::from(vec![Some(&b"a"[..]), None]));
+        let values = Arc::new(Float32Array::from(vec![1.0, 2.0, 3.0, 4.0]));
+        let outer = NullBuffer::from(vec![true, false]);
+        refuses::<Vectors>(FixedSizeListArray::new(item(), 2, values, Some(outer)));
+        let nullable = Arc::new(Field::new("item", DataType::Float32, true));
+        let values = Arc::new(Float32Array::from(vec![Some(1.0), None]));
+        refuses::<Vectors>(FixedSizeListArray::new(nullable, 2, values, None));
+    }
+
+    /// Breaks when a slice is read from the start of the array that it is a part of.
+    #[test]
+    fn slices_are_read_from_where_they_start() {
+        let bools: ArrayRef = Arc::new(BooleanArray::from(vec![true, false, false, true]));
+        assert_eq!(Vec::<bool>::from_array("c", &bools.slice(2, 2)).unwrap(), [false, true]);
+        let numbers = vec![5_u16, 6, 7].into_array();
+        assert_eq!(Vec::<u16>::from_array("c", &numbers.slice(1, 2)).unwrap(), [6, 7]);
+        let mut vectors = Vectors::with_dim(2);
+        vectors.push(&[1.0, 2.0]);
+        vectors.push(&[3.0, 4.0]);
+        assert_eq!(Vectors::from_array("c", &vectors.into_array().slice(1, 1)).unwrap().values(), [3.0, 4.0]);
+    }
 }

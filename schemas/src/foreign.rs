@@ -3,42 +3,47 @@
 //! An image column (`image` or `img`) is either a struct with a binary child `bytes`, or binary itself; a label column
 //! (`label`, `labels` or `fine_label`) holds integers, −1 or null meaning none; class names are in the file's metadata
 //! under `huggingface`, as JSON. Labels are read once. Images are read a row group at a time, since a Parquet page
-//! cannot be entered in the middle, and the last few groups are kept.
+//! cannot be entered in the middle, and a [`GroupCache`] keeps the last few groups of all files: memory does not grow with
+//! their number.
 //!
-//! The bytes are foreign: whatever they are, the answer is a value. The parquet crate panics on some corrupt pages, so
-//! every call into it is fenced.
+//! The bytes are foreign: whatever they are, the answer is a value.
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray};
-use arrow::datatypes::{DataType, Int64Type};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    ArrowPrimitiveType, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use arrow_array::{Array, ArrayRef, BinaryArray};
+use arrow_schema::DataType;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
+use parquet::errors::ParquetError;
 
-/// Row groups kept decoded.
+use crate::fence::fenced;
+
+/// Row groups kept decoded, of all files.
 const CACHED_GROUPS: usize = 4;
-/// Most rows a file may claim.
-const MAX_ROWS: usize = 1 << 31;
 
 const IMAGE_COLUMNS: [&str; 2] = ["image", "img"];
 const LABEL_COLUMNS: [&str; 3] = ["label", "labels", "fine_label"];
 
 /// A file of images that could not be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum ForeignError {
     /// The file system refused.
     #[error("cannot read {path}: {source}")]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
+        /// What the system said; shared by all rows of a group that could not be read.
+        source: Arc<std::io::Error>,
     },
     /// Not Parquet, or corrupt.
     #[error("{path}: corrupt parquet: {what}")]
@@ -76,7 +81,80 @@ pub enum ForeignError {
     },
 }
 
-/// One open file: its index and labels, and images by row.
+impl ForeignError {
+    /// A short reason that is the same on every machine, for the table of skipped images.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Io { .. } => "cannot read",
+            Self::Malformed { .. } => "corrupt parquet",
+            Self::NoImageColumn { .. } => "no image column",
+            Self::NullImage { .. } => "no embedded image",
+            Self::NoSuchRow { .. } => "no such row",
+        }
+    }
+
+    /// What the reader said about a file: the system's refusals told from damage.
+    fn of(path: &Path, error: ParquetError) -> Self {
+        let said = match error {
+            ParquetError::External(inner) => match inner.downcast::<std::io::Error>() {
+                Ok(source) if source.kind() != ErrorKind::UnexpectedEof => return Self::io(path, *source),
+                Ok(source) => source.to_string(),
+                Err(inner) => inner.to_string(),
+            },
+            other => other.to_string(),
+        };
+        Self::malformed(path, said)
+    }
+
+    fn io(path: &Path, source: std::io::Error) -> Self {
+        Self::Io { path: path.to_owned(), source: Arc::new(source) }
+    }
+
+    fn malformed(path: &Path, what: String) -> Self {
+        Self::Malformed { path: path.to_owned(), what }
+    }
+}
+
+/// The row groups decoded last, of all files that are read with it. A file must not change meanwhile.
+#[derive(Default)]
+pub struct GroupCache {
+    /// The latest first.
+    groups: Mutex<VecDeque<Cached>>,
+}
+
+/// A row group by its file and number.
+struct Cached {
+    path: PathBuf,
+    index: usize,
+    group: Arc<Group>,
+}
+
+/// The images of a row group, decoded by whoever asks first.
+#[derive(Default)]
+struct Group {
+    images: OnceLock<Result<BinaryArray, ForeignError>>,
+}
+
+impl GroupCache {
+    fn group(&self, path: &Path, index: usize) -> Arc<Group> {
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = groups.iter().position(|cached| cached.index == index && cached.path == path);
+        let cached = at.and_then(|at| groups.remove(at));
+        let cached = cached.unwrap_or_else(|| Cached { path: path.to_owned(), index, group: Arc::default() });
+        let group = Arc::clone(&cached.group);
+        groups.push_front(cached);
+        groups.truncate(CACHED_GROUPS);
+        group
+    }
+
+    /// Lets the next reader of a group try again.
+    fn forget(&self, group: &Arc<Group>) {
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        groups.retain(|cached| !Arc::ptr_eq(&cached.group, group));
+    }
+}
+
+/// The index and labels of one file, and its images by row.
 pub struct ImageParquet {
     path: PathBuf,
     metadata: ArrowReaderMetadata,
@@ -86,29 +164,27 @@ pub struct ImageParquet {
     starts: Vec<usize>,
     labels: Vec<Option<i64>>,
     class_names: Vec<String>,
-    cache: Mutex<VecDeque<(usize, Arc<Group>)>>,
-}
-
-/// The images of a row group, decoded by whoever asks first.
-#[derive(Default)]
-struct Group {
-    images: OnceLock<Result<BinaryArray, String>>,
 }
 
 impl ImageParquet {
     /// Reads the footer and the labels.
     pub fn open(path: &Path) -> Result<Self, ForeignError> {
-        let file = File::open(path).map_err(|source| ForeignError::Io { path: path.to_owned(), source })?;
-        let malformed = |what: String| ForeignError::Malformed { path: path.to_owned(), what };
+        let malformed = |what: String| ForeignError::malformed(path, what);
+        let file = File::open(path).map_err(|source| ForeignError::io(path, source))?;
+        let bytes = file.metadata().map_err(|source| ForeignError::io(path, source))?.len();
         // Physical types only: an embedded Arrow schema could ask for any other layout of the same bytes.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let metadata = fenced(|| ArrowReaderMetadata::load(&file, options)).map_err(malformed)?;
+        let metadata = read_fenced(path, || ArrowReaderMetadata::load(&file, options))?;
 
         let mut starts = vec![0_usize];
         for group in metadata.metadata().row_groups() {
             let rows = usize::try_from(group.num_rows()).ok();
-            let end = rows.and_then(|rows| rows.checked_add(starts[starts.len() - 1])).filter(|&end| end <= MAX_ROWS);
-            starts.push(end.ok_or_else(|| malformed(format!("a row group of {} rows", group.num_rows())))?);
+            // An image is a byte at least, and so a footer cannot ask for more memory than the file is worth.
+            let end = rows.and_then(|rows| rows.checked_add(starts[starts.len() - 1]));
+            let end = end.filter(|&end| end as u64 <= bytes);
+            starts.push(end.ok_or_else(|| {
+                malformed(format!("a row group of {} rows in a file of {bytes} bytes", group.num_rows()))
+            })?);
         }
         let image_leaf = image_leaf(&metadata).ok_or_else(|| ForeignError::NoImageColumn {
             path: path.to_owned(),
@@ -116,15 +192,14 @@ impl ImageParquet {
         })?;
         let rows = starts[starts.len() - 1];
         let labels = match label_leaf(&metadata) {
-            Some((leaf, _)) => read_labels(file, &metadata, leaf).map_err(malformed)?,
+            Some((leaf, _)) => read_labels(path, file, &metadata, leaf)?,
             None => vec![None; rows],
         };
         if labels.len() != rows {
             return Err(malformed(format!("{} labels for {rows} rows", labels.len())));
         }
         let class_names = label_leaf(&metadata).and_then(|(_, name)| class_names(&metadata, name)).unwrap_or_default();
-        let cache = Mutex::new(VecDeque::new());
-        Ok(Self { path: path.to_owned(), metadata, image_leaf, starts, labels, class_names, cache })
+        Ok(Self { path: path.to_owned(), metadata, image_leaf, starts, labels, class_names })
     }
 
     /// Rows.
@@ -156,12 +231,17 @@ impl ImageParquet {
     }
 
     /// The bytes of one image file. Thread-safe.
-    pub fn read(&self, row: usize) -> Result<Vec<u8>, ForeignError> {
+    pub fn read(&self, row: usize, cache: &GroupCache) -> Result<Vec<u8>, ForeignError> {
         let missing = || ForeignError::NoSuchRow { path: self.path.clone(), row, rows: self.len() };
         let index = self.group_of(row).ok_or_else(missing)?;
-        let group = self.group(index);
-        let images = group.images.get_or_init(|| self.decode(index)).as_ref();
-        let images = images.map_err(|what| ForeignError::Malformed { path: self.path.clone(), what: what.clone() })?;
+        let group = cache.group(&self.path, index);
+        let images = group.images.get_or_init(|| self.decode(index)).as_ref().map_err(|error| {
+            // Damage stays; a refusal of the system may pass.
+            if matches!(error, ForeignError::Io { .. }) {
+                cache.forget(&group);
+            }
+            error.clone()
+        })?;
         let at = row - self.starts[index];
         if at >= images.len() {
             return Err(missing());
@@ -176,35 +256,23 @@ impl ImageParquet {
         (row < self.len()).then(|| self.starts.partition_point(|&start| start <= row) - 1)
     }
 
-    fn group(&self, index: usize) -> Arc<Group> {
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        let cached = cache.iter().position(|(group, _)| *group == index).and_then(|at| cache.remove(at));
-        let (_, group) = cached.unwrap_or_default();
-        cache.push_front((index, Arc::clone(&group)));
-        cache.truncate(CACHED_GROUPS);
-        group
-    }
-
-    fn decode(&self, index: usize) -> Result<BinaryArray, String> {
-        let file = File::open(&self.path).map_err(|error| error.to_string())?;
+    fn decode(&self, index: usize) -> Result<BinaryArray, ForeignError> {
+        let file = File::open(&self.path).map_err(|source| ForeignError::io(&self.path, source))?;
         let rows = self.starts[index + 1] - self.starts[index];
-        let column = fenced(|| {
+        let column = read_fenced(&self.path, || {
             let reader = reader(file, &self.metadata, self.image_leaf, Some(index), rows)?;
             let batches = reader.collect::<Result<Vec<_>, _>>()?;
             let columns: Vec<_> = batches.iter().map(|batch| innermost(batch.column(0))).collect();
             let columns: Vec<&dyn Array> = columns.iter().map(AsRef::as_ref).collect();
-            arrow::compute::concat(&columns)
+            Ok(arrow_select::concat::concat(&columns)?)
         })?;
-        column.as_binary_opt::<i32>().cloned().ok_or_else(|| format!("images of type {}", column.data_type()))
+        let images = column.as_binary_opt::<i32>().cloned();
+        images.ok_or_else(|| ForeignError::malformed(&self.path, format!("images of type {}", column.data_type())))
     }
 }
 
-/// Runs a call into the parquet crate, which returns errors and, on some corrupt files, panics.
-fn fenced<T, E: std::fmt::Display>(call: impl FnOnce() -> Result<T, E>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(result) => result.map_err(|error| error.to_string()),
-        Err(_) => Err("the reader gave up".to_owned()),
-    }
+fn read_fenced<T>(path: &Path, read: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T, ForeignError> {
+    fenced(read).map_err(|what| ForeignError::malformed(path, what))?.map_err(|error| ForeignError::of(path, error))
 }
 
 fn reader(
@@ -231,7 +299,7 @@ fn innermost(column: &ArrayRef) -> ArrayRef {
             let child = fields.column(0);
             match (fields.nulls(), child.as_binary_opt::<i32>()) {
                 (Some(outer), Some(images)) => {
-                    let nulls = arrow::buffer::NullBuffer::union(Some(outer), images.nulls());
+                    let nulls = arrow_buffer::NullBuffer::union(Some(outer), images.nulls());
                     Arc::new(BinaryArray::new(images.offsets().clone(), images.values().clone(), nulls))
                 }
                 _ => Arc::clone(child),
@@ -268,15 +336,37 @@ fn leaf_at(metadata: &ArrowReaderMetadata, path: &[&str]) -> Option<usize> {
     metadata.parquet_schema().columns().iter().position(|column| column.path().parts() == path)
 }
 
-fn read_labels(file: File, metadata: &ArrowReaderMetadata, leaf: usize) -> Result<Vec<Option<i64>>, String> {
-    fenced(|| {
+fn read_labels(
+    path: &Path,
+    file: File,
+    metadata: &ArrowReaderMetadata,
+    leaf: usize,
+) -> Result<Vec<Option<i64>>, ForeignError> {
+    read_fenced(path, || {
         let mut labels = Vec::new();
         for batch in reader(file, metadata, leaf, None, 8192)? {
-            let column = arrow::compute::cast(batch?.column(0), &DataType::Int64)?;
-            labels.extend(column.as_primitive::<Int64Type>().iter().map(|label| label.filter(|&label| label >= 0)));
+            labels.extend(integers(batch?.column(0)).into_iter().map(|label| label.filter(|&label| label >= 0)));
         }
-        Ok::<_, arrow::error::ArrowError>(labels)
+        Ok(labels)
     })
+}
+
+/// Integers of any width; none for null and for what is beyond `i64`.
+fn integers(column: &ArrayRef) -> Vec<Option<i64>> {
+    fn widened<T: ArrowPrimitiveType<Native: TryInto<i64>>>(column: &ArrayRef) -> Vec<Option<i64>> {
+        column.as_primitive::<T>().iter().map(|value| value?.try_into().ok()).collect()
+    }
+    match column.data_type() {
+        DataType::Int8 => widened::<Int8Type>(column),
+        DataType::Int16 => widened::<Int16Type>(column),
+        DataType::Int32 => widened::<Int32Type>(column),
+        DataType::Int64 => widened::<Int64Type>(column),
+        DataType::UInt8 => widened::<UInt8Type>(column),
+        DataType::UInt16 => widened::<UInt16Type>(column),
+        DataType::UInt32 => widened::<UInt32Type>(column),
+        DataType::UInt64 => widened::<UInt64Type>(column),
+        _ => vec![None; column.len()],
+    }
 }
 
 /// `huggingface` → info → features → column → names.

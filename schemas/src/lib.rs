@@ -4,6 +4,7 @@
 //! Arrow inside, types at the door. Polars, in the reports, is the one other reader of finished tables.
 
 pub mod column;
+pub mod fence;
 pub mod fingerprint;
 pub mod foreign;
 pub mod outlier;
@@ -12,6 +13,7 @@ pub mod table;
 pub mod tables;
 
 pub use column::{Name, Vectors};
+pub use fence::fenced;
 pub use fingerprint::{Canonical, Fingerprint, Meaning};
 pub use part::{PartWriter, PartWritten, read_part, read_part_batches};
 pub use table::{Table, TableError};

@@ -1,24 +1,23 @@
 //! Part files: the only Parquet writer of the project, and its reader.
 //!
 //! Compression is zstd-1 with BYTE_STREAM_SPLIT on float columns (best ratio of those measured, and any reader opens
-//! it). Row groups stay small so that streaming readers do. The bytes of a part depend on its rows alone: no time,
-//! no host name, no path. Source of the figures: `docs/LOG.md`.
+//! it). Row groups stay small so that streaming readers do. The bytes of a part depend on its rows and metadata alone: no
+//! time, no host name, no path, and groups are cut at a number of rows, however the rows arrived. Source of the figures: `docs/LOG.md`.
 
 use std::fs::File;
-use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use arrow::datatypes::DataType;
-use arrow::record_batch::RecordBatch;
+use arrow_array::{RecordBatch, RecordBatchReader as _};
+use arrow_schema::{DataType, SchemaRef};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
+use crate::fence::fenced;
 use crate::table::{Table, TableError};
 
 /// Rows per row group are chosen so that a group is about this large before compression.
@@ -27,10 +26,14 @@ const ROW_GROUP_BYTES: usize = 32 << 20;
 /// Writes one part of one table, batch by batch.
 pub struct PartWriter<T: Table> {
     path: PathBuf,
+    file: File,
+    /// Opened by the first group, which has the schema.
     writer: Option<ArrowWriter<File>>,
     metadata: Vec<(String, String)>,
+    /// Less than a group.
     pending: T,
-    pending_rows_max: usize,
+    /// Rows of every group but the last; known once there is a row.
+    group_rows: Option<usize>,
     rows: u64,
 }
 
@@ -46,14 +49,15 @@ pub struct PartWritten {
 impl<T: Table> PartWriter<T> {
     /// Creates the file. `metadata` is stored in the footer beside the table's name and version.
     pub fn create(path: &Path, metadata: &[(String, String)]) -> Result<Self, TableError> {
-        // Opened at once, so that a folder that cannot be written is known before an hour of work.
-        File::create(path).map_err(|source| TableError::Io { path: path.to_owned(), source })?;
+        // At once, so that a folder that cannot be written is known before an hour of work.
+        let file = File::create(path).map_err(|source| TableError::Io { path: path.to_owned(), source })?;
         Ok(Self {
             path: path.to_owned(),
+            file,
             writer: None,
             metadata: metadata.to_vec(),
             pending: T::default(),
-            pending_rows_max: 0,
+            group_rows: None,
             rows: 0,
         })
     }
@@ -62,30 +66,36 @@ impl<T: Table> PartWriter<T> {
     pub fn write(&mut self, rows: &mut T) -> Result<(), TableError> {
         self.rows += rows.rows() as u64;
         self.pending.append(rows);
-        if self.pending_rows_max == 0 && self.pending.rows() > 0 {
-            self.pending_rows_max = (ROW_GROUP_BYTES / row_bytes(&self.pending)).clamp(64, 1 << 20);
+        if self.pending.rows() == 0 {
+            return Ok(());
         }
-        if self.pending_rows_max > 0 && self.pending.rows() >= self.pending_rows_max {
-            self.flush()?;
+        let group =
+            *self.group_rows.get_or_insert_with(|| (ROW_GROUP_BYTES / row_bytes(&self.pending)).clamp(64, 1 << 20));
+        if self.pending.rows() >= group {
+            let batch = std::mem::take(&mut self.pending).into_batch()?;
+            let whole = batch.num_rows() / group * group;
+            for start in (0..whole).step_by(group) {
+                self.write_group(&batch.slice(start, group))?;
+            }
+            self.pending = T::from_batch(&batch.slice(whole, batch.num_rows() - whole))?;
         }
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), TableError> {
-        let batch = std::mem::take(&mut self.pending).to_batch()?;
+    fn write_group(&mut self, batch: &RecordBatch) -> Result<(), TableError> {
         if self.writer.is_none() {
-            self.writer = Some(self.open(&batch)?);
+            self.writer = Some(self.open(batch.schema())?);
         }
         if let Some(writer) = &mut self.writer {
             let failed = |source| TableError::Parquet { path: self.path.clone(), source };
-            writer.write(&batch).map_err(failed)?;
+            writer.write(batch).map_err(failed)?;
             writer.flush().map_err(failed)?;
         }
         Ok(())
     }
 
-    fn open(&self, batch: &RecordBatch) -> Result<ArrowWriter<File>, TableError> {
-        let file = File::create(&self.path).map_err(|source| TableError::Io { path: self.path.clone(), source })?;
+    fn open(&self, schema: SchemaRef) -> Result<ArrowWriter<File>, TableError> {
+        let file = self.file.try_clone().map_err(|source| TableError::Io { path: self.path.clone(), source })?;
         let mut metadata = vec![KeyValue::new("vitals.table".to_owned(), stored_name::<T>())];
         metadata.extend(self.metadata.iter().map(|(k, v)| KeyValue::new(k.clone(), v.clone())));
         let mut properties = WriterProperties::builder()
@@ -93,9 +103,9 @@ impl<T: Table> PartWriter<T> {
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_key_value_metadata(Some(metadata))
-            // Groups are cut by `flush` alone.
+            // Groups are cut by `write` alone.
             .set_max_row_group_row_count(None);
-        for field in batch.schema().fields() {
+        for field in schema.fields() {
             let path = match field.data_type() {
                 DataType::Float32 | DataType::Float64 => ColumnPath::new(vec![field.name().clone()]),
                 DataType::FixedSizeList(..) => {
@@ -107,21 +117,24 @@ impl<T: Table> PartWriter<T> {
                 .set_column_dictionary_enabled(path.clone(), false)
                 .set_column_encoding(path, Encoding::BYTE_STREAM_SPLIT);
         }
-        ArrowWriter::try_new(file, batch.schema(), Some(properties.build()))
+        ArrowWriter::try_new(file, schema, Some(properties.build()))
             .map_err(|source| TableError::Parquet { path: self.path.clone(), source })
     }
 
     /// Writes the footer and syncs the file to the disk.
     pub fn finish(mut self) -> Result<PartWritten, TableError> {
+        // A part without rows has a schema too.
         if self.pending.rows() > 0 || self.writer.is_none() {
-            self.flush()?;
+            let batch = std::mem::take(&mut self.pending).into_batch()?;
+            self.write_group(&batch)?;
         }
-        let io = |source| TableError::Io { path: self.path.clone(), source };
         if let Some(writer) = self.writer.take() {
-            let file = writer.into_inner().map_err(|source| TableError::Parquet { path: self.path.clone(), source })?;
-            file.sync_all().map_err(io)?;
+            writer.close().map_err(|source| TableError::Parquet { path: self.path.clone(), source })?;
         }
-        let bytes = std::fs::metadata(&self.path).map_err(io)?.len();
+        // Of the open file: by now another process may have replaced or removed what the path names.
+        let io = |source| TableError::Io { path: self.path.clone(), source };
+        self.file.sync_all().map_err(io)?;
+        let bytes = self.file.metadata().map_err(io)?.len();
         Ok(PartWritten { rows: self.rows, bytes })
     }
 }
@@ -145,22 +158,27 @@ fn row_bytes<T: Table>(rows: &T) -> usize {
         .sum()
 }
 
-/// Reads a part whole.
+/// Reads a part whole. Without rows, its vectors still have their length.
 pub fn read_part<T: Table>(path: &Path) -> Result<T, TableError> {
-    let mut all = T::default();
-    for batch in read_part_batches::<T>(path)? {
+    let reader = open::<T>(path)?;
+    let mut all = T::from_batch(&RecordBatch::new_empty(reader.schema()))?;
+    for batch in batches::<T>(path, reader) {
         all.append(&mut batch?);
     }
     Ok(all)
 }
 
-/// Reads a part batch by batch (at most 64 Ki rows each), in bounded memory.
+/// Reads a part batch by batch (at most 64 Ki rows each), in bounded memory. An error is the last item.
 pub fn read_part_batches<T: Table>(
     path: &Path,
 ) -> Result<impl Iterator<Item = Result<T, TableError>> + use<T>, TableError> {
+    Ok(batches(path, open::<T>(path)?))
+}
+
+fn open<T: Table>(path: &Path) -> Result<ParquetRecordBatchReader, TableError> {
     let file = File::open(path).map_err(|source| TableError::Io { path: path.to_owned(), source })?;
     let parquet = |source| TableError::Parquet { path: path.to_owned(), source };
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(parquet)?;
+    let builder = fenced(|| ParquetRecordBatchReaderBuilder::try_new(file)).map_err(damaged(path))?.map_err(parquet)?;
     let found = builder
         .metadata()
         .file_metadata()
@@ -171,38 +189,28 @@ pub fn read_part_batches<T: Table>(
     if found != stored_name::<T>() {
         return Err(TableError::Version { path: path.to_owned(), found, wanted: stored_name::<T>() });
     }
-    let mut reader = builder.with_batch_size(64 << 10).build().map_err(parquet)?;
+    fenced(|| builder.with_batch_size(64 << 10).build()).map_err(damaged(path))?.map_err(parquet)
+}
+
+fn batches<T: Table>(
+    path: &Path,
+    mut reader: ParquetRecordBatchReader,
+) -> impl Iterator<Item = Result<T, TableError>> + use<T> {
     let path = path.to_owned();
     let mut ended = false;
-    Ok(std::iter::from_fn(move || {
+    std::iter::from_fn(move || {
         if ended {
             return None;
         }
-        // The parquet crate panics on some damaged pages (a dictionary that is referred to and not there).
-        let rows = if let Ok(batch) = panic::catch_unwind(AssertUnwindSafe(|| reader.next())) {
-            batch.map(|batch| T::from_batch(&batch?))
-        } else {
-            let source = ParquetError::General("a page is damaged".to_owned());
-            Some(Err(TableError::Parquet { path: path.clone(), source }))
-        };
+        let rows = fenced(|| reader.next().map(|batch| T::from_batch(&batch?)))
+            .unwrap_or_else(|what| Some(Err(damaged(&path)(what))));
         ended = !matches!(rows, Some(Ok(_)));
         rows
-    }))
+    })
 }
 
-/// Footer metadata of a part (`vitals.table`, and what its writer added).
-pub fn part_metadata(path: &Path) -> Result<Vec<(String, String)>, TableError> {
-    let file = File::open(path).map_err(|source| TableError::Io { path: path.to_owned(), source })?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file)
-        .map_err(|source| TableError::Parquet { path: path.to_owned(), source })?;
-    let metadata = Arc::clone(builder.metadata());
-    Ok(metadata
-        .file_metadata()
-        .key_value_metadata()
-        .into_iter()
-        .flatten()
-        .map(|kv| (kv.key.clone(), kv.value.clone().unwrap_or_default()))
-        .collect())
+fn damaged(path: &Path) -> impl Fn(String) -> TableError {
+    |what| TableError::Parquet { path: path.to_owned(), source: ParquetError::General(format!("damaged: {what}")) }
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@
 
 use std::path::PathBuf;
 
-use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 use thiserror::Error;
 
 /// A typed table.
@@ -22,8 +22,8 @@ pub trait Table: Default + Send + 'static {
     fn rows(&self) -> usize;
     /// Arrow schema (vector lengths are those of the rows at hand).
     fn schema(&self) -> SchemaRef;
-    /// The rows as one Arrow batch.
-    fn to_batch(&self) -> Result<RecordBatch, TableError>;
+    /// The rows as one Arrow batch; no value is copied where Arrow lays it out alike.
+    fn into_batch(self) -> Result<RecordBatch, TableError>;
     /// Reads a batch back.
     fn from_batch(batch: &RecordBatch) -> Result<Self, TableError>;
     /// Appends the rows of another table, leaving it empty.
@@ -65,7 +65,7 @@ pub enum TableError {
     },
     /// Arrow refused.
     #[error("arrow: {0}")]
-    Arrow(#[from] arrow::error::ArrowError),
+    Arrow(#[from] arrow_schema::ArrowError),
     /// Parquet refused.
     #[error("{path}: {source}")]
     Parquet {
@@ -108,20 +108,20 @@ macro_rules! table {
                 counts[0]
             }
 
-            fn schema(&self) -> arrow::datatypes::SchemaRef {
-                std::sync::Arc::new(arrow::datatypes::Schema::new(vec![
+            fn schema(&self) -> arrow_schema::SchemaRef {
+                std::sync::Arc::new(arrow_schema::Schema::new(vec![
                     $($crate::column::Column::field(&self.$col, stringify!($col))),+
                 ]))
             }
 
-            fn to_batch(&self) -> Result<arrow::record_batch::RecordBatch, $crate::table::TableError> {
-                Ok(arrow::record_batch::RecordBatch::try_new(
+            fn into_batch(self) -> Result<arrow_array::RecordBatch, $crate::table::TableError> {
+                Ok(arrow_array::RecordBatch::try_new(
                     self.schema(),
-                    vec![$($crate::column::Column::to_array(&self.$col)),+],
+                    vec![$($crate::column::Column::into_array(self.$col)),+],
                 )?)
             }
 
-            fn from_batch(batch: &arrow::record_batch::RecordBatch) -> Result<Self, $crate::table::TableError> {
+            fn from_batch(batch: &arrow_array::RecordBatch) -> Result<Self, $crate::table::TableError> {
                 Ok(Self {
                     $($col: $crate::column::Column::from_array(
                         stringify!($col),

@@ -82,7 +82,10 @@ fn too_many_skipped_images_fail_the_run() {
     let folder = tempfile::tempdir().unwrap();
     photos(folder.path());
     study(folder.path(), "max_skip_frac = 0.1", "dataset = \"photos\"\nroot = \"photos\"");
-    three_lines(&vitals(BINARY, folder.path(), &["run", "study.toml"]), 4, &["max_skip_frac"]);
+    // Twice: what is finished when the second run begins must not make it succeed.
+    for _ in 0..2 {
+        three_lines(&vitals(BINARY, folder.path(), &["run", "study.toml"]), 4, &["max_skip_frac"]);
+    }
 }
 
 #[test]
@@ -117,19 +120,102 @@ fn weights_that_do_not_fit_are_refused() {
     three_lines(&run("dinov2_vits15", "missing.safetensors"), 3, &["dinov2_vits14"]);
     std::fs::write(folder.path().join("random.safetensors"), [7u8; 4096]).unwrap();
     three_lines(&run("dinov2_vits14", "random.safetensors"), 4, &["random.safetensors"]);
-    let nan = safetensors_of(&[("cls_token", vec![1, 1, 384], f32::NAN)]);
-    std::fs::write(folder.path().join("nan.safetensors"), nan).unwrap();
-    three_lines(&run("dinov2_vits14", "nan.safetensors"), 4, &["nan.safetensors"]);
+    let smallest = "deit3_vitti16_224";
+    for (file, wrong) in [("nan.safetensors", f32::NAN), ("inf.safetensors", f32::INFINITY)] {
+        std::fs::write(folder.path().join(file), whole(smallest, "blocks.11.ls2", wrong)).unwrap();
+        three_lines(&run(smallest, file), 4, &[file, "blocks.11.ls2", &wrong.to_string()]);
+    }
+    // The same file without it runs: nothing else was wrong with it.
+    std::fs::write(folder.path().join("good.safetensors"), whole(smallest, "blocks.11.ls2", 0.25)).unwrap();
+    expect_code(&run(smallest, "good.safetensors"), 0);
 }
 
-fn safetensors_of(tensors: &[(&str, Vec<usize>, f32)]) -> Vec<u8> {
-    let data: Vec<Vec<u8>> =
-        tensors.iter().map(|(_, shape, v)| v.to_le_bytes().repeat(shape.iter().product())).collect();
-    let views = tensors.iter().zip(&data).map(|((name, shape, _), bytes)| {
+/// A complete checkpoint, a quarter everywhere but for the last value of one tensor.
+fn whole(model: &str, tensor: &str, last: f32) -> Vec<u8> {
+    let tensors = vit::weights::expected(&vit::zoo::find(model).unwrap().config);
+    assert!(tensors.iter().any(|(name, _)| name == tensor));
+    let data: Vec<Vec<u8>> = tensors
+        .iter()
+        .map(|(name, shape)| {
+            let mut values = 0.25f32.to_le_bytes().repeat(shape.iter().product());
+            if name == tensor {
+                let at = values.len() - 4;
+                values[at..].copy_from_slice(&last.to_le_bytes());
+            }
+            values
+        })
+        .collect();
+    let views = tensors.iter().zip(&data).map(|((name, shape), bytes)| {
         let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).unwrap();
-        (*name, view)
+        (name.as_str(), view)
     });
     safetensors::serialize(views, None).unwrap()
+}
+
+/// Breaks when a mistake is found only after weights were read: they are missing here, which would be exit code 4.
+#[test]
+fn a_mistake_in_the_study_is_found_before_any_weights_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |head: &str, dataset: &str, probe: &str| {
+        let text = format!(
+            "title = \"w\"\n{head}\n[[model]]\nmodel = \"dinov2_vits14\"\nweights = \"missing.pth\"\n[[dataset]]\n\
+             dataset = \"photos\"\nroot = \"nowhere\"\n{dataset}\n[[probe]]\nexperiment = \"position\"\n{probe}\n"
+        );
+        std::fs::write(folder.path().join("study.toml"), text).unwrap();
+        vitals(BINARY, folder.path(), &["plan", "study.toml"])
+    };
+    let good = "train = \"photos\"";
+    three_lines(&run("", "", good), 4, &["nowhere"]);
+    for (head, dataset, probe, mention) in [
+        ("tables = [\"tabel1\"]", "", good, "table1"),
+        ("[extract]\nvector_sites = [\"block_12\"]", "", good, "block_12"),
+        ("[extract]\npooled = [\"patch_embed\"]", "", good, "pooled"),
+        ("", "split = \"trian\"", good, "trian"),
+        ("", "follows = [\"papre\"]", good, "papre"),
+        ("", "models = [\"dinov2_vits15\"]", good, "dinov2_vits14"),
+        ("", "preprocess = { crop_px = 225 }", good, "225"),
+        ("", "", "train = \"fotos\"", "photos"),
+        ("", "", "train = \"photos\"\nsite = \"block_99\"", "block_99"),
+        ("", "", "train = \"photos\"\nkinds = [\"cls\"]", "cls"),
+        ("", "", "train = \"photos\"\nc = -1.0", "range"),
+        ("", "", "train = [\"photos\", \"photos\"]", "name"),
+        ("", "", "train = \"photos\"\nseeds = [1, 2]", "seeds"),
+    ] {
+        three_lines(&run(head, dataset, probe), 3, &[mention]);
+    }
+    assert!(!folder.path().join("vitals-store").exists(), "a plan creates nothing");
+}
+
+/// Breaks when what cannot be printed is dropped in silence.
+#[test]
+fn a_full_disk_behind_stdout_is_an_error_and_a_closed_pipe_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |stdout: std::process::Stdio| {
+        let mut command = std::process::Command::new(BINARY);
+        command.args(["models", "ls"]).current_dir(folder.path()).stdout(stdout).output().unwrap()
+    };
+    if let Ok(full) = std::fs::File::options().write(true).open("/dev/full") {
+        three_lines(&run(full.into()), 5, &["No space left"]);
+    }
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    expect_code(&run(writer.into()), 0);
+}
+
+/// Breaks when truths are judged only where their table is shown.
+#[test]
+fn a_check_judges_truths_that_no_table_shows() {
+    let folder = tempfile::tempdir().unwrap();
+    photos(folder.path());
+    let files = ["cut.jpg", "empty.png", "letter.jpg"].map(|name| folder.path().join("photos").join(name));
+    for file in &files {
+        std::fs::remove_file(file).unwrap();
+    }
+    // These are no scenes, so what is true of scenes is not true of them.
+    study(folder.path(), "tables = [\"norms\"]", "dataset = \"photos\"\nroot = \"photos\"");
+    let run = || vitals(BINARY, folder.path(), &["run", "study.toml", "--check"]);
+    expect_code(&run(), 6);
+    assert!(stderr(&run()).contains("planted on photos: detection, outlier"), "{}", stderr(&run()));
 }
 
 /// `/dev/full` accepts an open and refuses every write with ENOSPC: a full disk without filling one.

@@ -22,5 +22,5 @@ fn open(spec: &DatasetSpec) -> Result<Box<dyn Source>, DatasetError> {
     whole(spec)?;
     check_root(&spec.root, LAYOUT)?;
     let base = if spec.root.join("101_ObjectCategories").is_dir() { "101_ObjectCategories" } else { "" };
-    class_folders::open(&spec.root, &[base], &["BACKGROUND_Google"])
+    class_folders::open(&spec.root, &[base], None, &["BACKGROUND_Google"])
 }

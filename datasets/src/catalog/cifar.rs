@@ -15,7 +15,7 @@ pub const CIFAR10: Dataset = Dataset {
     about: "CIFAR-10, binary version",
     layout: LAYOUT_10,
     splits: "all, train, test",
-    open: |spec| open(spec, LAYOUT_10, cifar::CIFAR10, is_batch, "test_batch.bin"),
+    open: |spec| open(spec, LAYOUT_10, cifar::CIFAR10, is_batch, ["data_batch_1.bin", "test_batch.bin"]),
 };
 
 /// CIFAR-100 with its fine labels.
@@ -24,7 +24,7 @@ pub const CIFAR100: Dataset = Dataset {
     about: "CIFAR-100, binary version, fine labels",
     layout: LAYOUT_100,
     splits: "all, train, test",
-    open: |spec| open(spec, LAYOUT_100, cifar::CIFAR100, |name| name == "train.bin", "test.bin"),
+    open: |spec| open(spec, LAYOUT_100, cifar::CIFAR100, |name| name == "train.bin", ["train.bin", "test.bin"]),
 };
 
 fn is_batch(name: &str) -> bool {
@@ -37,7 +37,7 @@ fn open(
     layout: &str,
     records: Layout,
     is_train: fn(&str) -> bool,
-    test: &str,
+    [first_train, test]: [&str; 2],
 ) -> Result<Box<dyn Source>, DatasetError> {
     check_root(&spec.root, layout)?;
     let train = || files_in(&spec.root, is_train);
@@ -51,7 +51,7 @@ fn open(
         }
     };
     if files.is_empty() {
-        return Err(DatasetError::missing(&spec.root.join(test), layout));
+        return Err(DatasetError::missing(&spec.root.join(first_train), layout));
     }
     cifar::open(&spec.root, &files, records)
 }

@@ -14,9 +14,10 @@ type Open = fn(&std::path::Path, &[&str]) -> Result<Box<dyn Source>, DatasetErro
 pub const WEBDATASET: Dataset = Dataset {
     name: "webdataset",
     about: "WebDataset shards: {key}.jpg with {key}.cls or {key}.json",
-    layout: "*.tar (train*.tar, test*.tar or val*.tar for splits), classes.txt if there is one; or one tar",
+    layout: "*.tar (train*.tar, test*.tar or val*.tar for splits), classes.txt if there is one; or one tar; \
+        or a pattern such as train-{000..146}.tar",
     splits: "all; train, test if the files are so called",
-    open: |spec| open(spec, webdataset::open, WEBDATASET.layout),
+    open: open_shards,
 };
 
 /// Parquet.
@@ -25,18 +26,28 @@ pub const HF_PARQUET: Dataset = Dataset {
     about: "Parquet with embedded images, as on the Hugging Face hub",
     layout: "*.parquet at any depth (train-*.parquet, test-*.parquet or validation-*.parquet for splits); or one file",
     splits: "all; train, test if the files are so called",
-    open: |spec| open(spec, hf_parquet::open, HF_PARQUET.layout),
+    open: |spec| {
+        check_root(&spec.root, HF_PARQUET.layout)?;
+        open(spec, hf_parquet::open)
+    },
 };
 
-fn open(spec: &DatasetSpec, open: Open, layout: &str) -> Result<Box<dyn Source>, DatasetError> {
-    check_root(&spec.root, layout)?;
+/// A pattern of shards does not exist under its own name, but the shards that it names must: they are looked for later.
+fn open_shards(spec: &DatasetSpec) -> Result<Box<dyn Source>, DatasetError> {
+    if webdataset::pattern(&spec.root).is_none() {
+        check_root(&spec.root, WEBDATASET.layout)?;
+    }
+    open(spec, webdataset::open)
+}
+
+fn open(spec: &DatasetSpec, open: Open) -> Result<Box<dyn Source>, DatasetError> {
     let tries: &[&[&str]] = match spec.split {
         Split::Train => &[&["train"]],
         Split::Test => &[&["test"], &["val"]],
         _ => return open(&spec.root, &[]),
     };
-    if spec.root.is_file() {
-        return Err(no_split(spec, "all, class:…, every:… (a single file has no splits)"));
+    if !spec.root.is_dir() {
+        return Err(no_split(spec, "all, class:…, every:… (a single file or a pattern has no splits)"));
     }
     for starts in tries {
         let source = open(&spec.root, starts)?;

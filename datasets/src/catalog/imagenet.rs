@@ -8,7 +8,8 @@ use crate::source::Source;
 use crate::spec::{DatasetError, DatasetSpec, Split};
 
 const FOLDERS: &str = "train/<wnid>/*.JPEG and val/<wnid>/*.JPEG (either may be missing)";
-const ARCHIVES: &str = "ILSVRC2012_img_train.tar, or ILSVRC2012_img_val.tar with ILSVRC2012_devkit_t12(.tar.gz)";
+const ARCHIVES: &str = "ILSVRC2012_img_train.tar; or ILSVRC2012_img_val.tar with the devkit, which may stay packed \
+    (ILSVRC2012_devkit_t12.tar.gz) or be unpacked (ILSVRC2012_devkit_t12/data/)";
 
 /// Class folders.
 pub const IMAGENET: Dataset = Dataset {
@@ -30,15 +31,17 @@ pub const IMAGENET_TAR: Dataset = Dataset {
 
 fn open_folders(spec: &DatasetSpec) -> Result<Box<dyn Source>, DatasetError> {
     check_root(&spec.root, FOLDERS)?;
-    let bases: Vec<&str> = match spec.split {
-        Split::Train => vec!["train"],
-        Split::Test => vec!["val"],
-        _ => ["train", "val"].into_iter().filter(|base| spec.root.join(base).is_dir()).collect(),
+    let bases: Vec<&str> = ["train", "val"].into_iter().filter(|base| spec.root.join(base).is_dir()).collect();
+    let only = match spec.split {
+        Split::Train => Some("train"),
+        Split::Test => Some("val"),
+        _ => None,
     };
-    if bases.is_empty() {
-        return Err(DatasetError::missing(&spec.root.join("val"), FOLDERS));
+    let needed = only.or(bases.first().copied()).unwrap_or("val");
+    if !bases.contains(&needed) {
+        return Err(DatasetError::missing(&spec.root.join(needed), FOLDERS));
     }
-    class_folders::open(&spec.root, &bases, &[])
+    class_folders::open(&spec.root, &bases, only, &[])
 }
 
 fn open_archives(spec: &DatasetSpec) -> Result<Box<dyn Source>, DatasetError> {

@@ -30,14 +30,15 @@ pub const FOLDERS: Dataset = Dataset {
 fn open_folders(spec: &DatasetSpec) -> Result<Box<dyn Source>, DatasetError> {
     check_root(&spec.root, FOLDERS.layout)?;
     let offered = "all, class:…, every:… (there is no such subfolder)";
-    let held_out = || ["val", "test"].into_iter().find(|base| spec.root.join(base).is_dir());
-    let train = spec.root.join("train").is_dir();
-    let bases: Vec<&str> = match spec.split {
-        Split::Train if train => vec!["train"],
-        Split::Test => vec![held_out().ok_or_else(|| no_split(spec, offered))?],
-        Split::Train => return Err(no_split(spec, offered)),
-        _ if train => std::iter::once("train").chain(held_out()).collect(),
-        _ => vec![""],
+    let train = spec.root.join("train").is_dir().then_some("train");
+    let held_out = ["val", "test"].into_iter().find(|base| spec.root.join(base).is_dir());
+    let only = match spec.split {
+        Split::Train => Some(train.ok_or_else(|| no_split(spec, offered))?),
+        Split::Test => Some(held_out.ok_or_else(|| no_split(spec, offered))?),
+        // A folder called `val` or `test` without `train` beside it is a class.
+        _ if train.is_none() => return class_folders::open(&spec.root, &[""], None, &[]),
+        _ => None,
     };
-    class_folders::open(&spec.root, &bases, &[])
+    let bases: Vec<&str> = train.into_iter().chain(held_out).collect();
+    class_folders::open(&spec.root, &bases, only, &[])
 }

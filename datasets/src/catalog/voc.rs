@@ -42,6 +42,6 @@ fn open(spec: &DatasetSpec) -> Result<Box<dyn Source>, DatasetError> {
         Ok(source)
     } else {
         let what = format!("lists {} images, of which {found} are in {base}", wanted.len());
-        Err(DatasetError::Malformed { path, what })
+        Err(DatasetError::malformed(&path, what))
     }
 }

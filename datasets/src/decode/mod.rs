@@ -10,6 +10,8 @@ mod jpeg;
 mod raster;
 mod ycc;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use crate::pixels::Rgb8;
 
 /// Most pixels a file may claim: Pillow's limit of its decompression-bomb error, 2 × 89 478 485.
@@ -146,14 +148,34 @@ pub(crate) fn decode_lazily(bytes: &[u8]) -> Result<Decoded, DecodeError> {
     }
     match Format::detect(bytes) {
         Some(Format::Jpeg) => jpeg::decode(bytes),
-        Some(format) => raster::decode(bytes, format).map(Decoded::Rgb),
+        Some(format) => fenced(format, || raster::decode(bytes, format)).map(Decoded::Rgb),
         None => Err(DecodeError::NotAnImage),
     }
+}
+
+/// Runs a decoder that is not ours: should it panic on a file, the file is corrupt and the run goes on.
+fn fenced<T>(format: Format, decoder: impl FnOnce() -> Result<T, DecodeError>) -> Result<T, DecodeError> {
+    catch_unwind(AssertUnwindSafe(decoder))
+        .unwrap_or_else(|_| Err(DecodeError::Corrupt { format, what: "the decoder gave up".to_owned() }))
 }
 
 fn check_size(width: usize, height: usize) -> Result<(), DecodeError> {
     match width.checked_mul(height) {
         Some(pixels) if pixels <= MAX_PIXELS => Ok(()),
         _ => Err(DecodeError::TooLarge { width, height }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No file is known that makes a raster decoder panic, so the decoder here is one that does.
+    #[test]
+    fn a_decoder_that_panics_means_a_corrupt_file() {
+        let outcome = fenced(Format::Gif, || -> Result<(), _> { panic!("a decoder's bug") });
+        assert_eq!(outcome.map_err(|error| error.reason()), Err("corrupt gif"));
+        assert_eq!(fenced(Format::Gif, || Ok(7)), Ok(7));
+        assert_eq!(fenced(Format::Gif, || Err::<(), _>(DecodeError::Empty)), Err(DecodeError::Empty));
     }
 }

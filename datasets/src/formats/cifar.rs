@@ -11,7 +11,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::spans::read_at;
+use super::classes;
+use super::spans::{file_and_row, read_at};
 use crate::pixels::Rgb8;
 use crate::source::{Entry, Manifest, Raw, ReadError, Source};
 use crate::spec::DatasetError;
@@ -28,7 +29,7 @@ pub struct Layout {
     /// Which of them is the label.
     pub label_at: usize,
     /// How many classes there are.
-    pub classes: usize,
+    pub classes: u8,
     /// File of class names, one a line.
     pub names_file: &'static str,
 }
@@ -56,16 +57,17 @@ pub fn open(root: &Path, files: &[String], layout: Layout) -> Result<Box<dyn Sou
         if !path.is_file() {
             return Err(DatasetError::missing(&path, "a file of CIFAR records"));
         }
-        let malformed = |what: String| DatasetError::Malformed { path: path.clone(), what };
         let data = fs::read(&path).map_err(DatasetError::io(&path))?;
         if data.len() % record != 0 {
-            return Err(malformed(format!("{} bytes are no whole number of {record}-byte records", data.len())));
+            let what = format!("{} bytes are no whole number of {record}-byte records", data.len());
+            return Err(DatasetError::malformed(&path, what));
         }
         starts.push(entries.len());
         for (index, bytes) in data.chunks_exact(record).enumerate() {
             let label = bytes[layout.label_at];
-            if usize::from(label) >= layout.classes {
-                return Err(malformed(format!("record {index} has label {label} of {} classes", layout.classes)));
+            if label >= layout.classes {
+                let what = format!("record {index} has label {label} of {} classes", layout.classes);
+                return Err(DatasetError::malformed(&path, what));
             }
             let name = format!("{name}#{index:05}");
             entries.push(Entry { name, label: Some(u32::from(label)), bytes: 3 * PLANE as u64 });
@@ -77,17 +79,15 @@ pub fn open(root: &Path, files: &[String], layout: Layout) -> Result<Box<dyn Sou
 }
 
 /// One name a line; numbers when the file is not there.
-fn class_names(path: &Path, count: usize) -> Result<Vec<String>, DatasetError> {
+fn class_names(path: &Path, count: u8) -> Result<Vec<String>, DatasetError> {
     if !path.is_file() {
-        return Ok((0..count).map(|class| class.to_string()).collect());
+        return Ok(classes::up_to(Some(u32::from(count) - 1), Vec::new()));
     }
-    let text = fs::read_to_string(path).map_err(DatasetError::io(path))?;
-    let names: Vec<String> = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
-    if names.len() == count {
+    let names = classes::listed(path)?;
+    if names.len() == usize::from(count) {
         Ok(names)
     } else {
-        let what = format!("{} class names, expected {count}", names.len());
-        Err(DatasetError::Malformed { path: path.to_owned(), what })
+        Err(DatasetError::malformed(path, format!("{} class names, expected {count}", names.len())))
     }
 }
 
@@ -97,13 +97,9 @@ impl Source for Records {
     }
 
     fn read(&self, index: usize) -> Result<Raw, ReadError> {
-        let len = self.manifest.entries.len();
-        if index >= len {
-            return Err(ReadError::OutOfRange { index, len });
-        }
-        let file = self.starts.partition_point(|&start| start <= index) - 1;
+        let (file, row) = file_and_row(&self.starts, self.manifest.entries.len(), index)?;
         let record = self.layout.label_bytes + 3 * PLANE;
-        let offset = (index - self.starts[file]) * record + self.layout.label_bytes;
+        let offset = row * record + self.layout.label_bytes;
         let planes = read_at(&self.files[file], offset as u64, 3 * PLANE as u64)?;
         let data = (0..PLANE).flat_map(|at| [planes[at], planes[PLANE + at], planes[2 * PLANE + at]]).collect();
         Ok(Raw::Rgb(Rgb8 { width: SIDE_PX, height: SIDE_PX, data }))

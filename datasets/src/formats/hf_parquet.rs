@@ -5,9 +5,12 @@
 
 use std::path::Path;
 
-use schemas::foreign::ImageParquet;
+use schemas::foreign::{GroupCache, ImageParquet};
 
+use super::classes::{self, MAX_CLASSES};
 use super::listing::files_below;
+use super::spans::file_and_row;
+use super::tar_index::base_name;
 use crate::source::{Entry, Manifest, Raw, ReadError, Source};
 use crate::spec::DatasetError;
 
@@ -16,6 +19,7 @@ struct Tables {
     /// First row of each file.
     starts: Vec<usize>,
     manifest: Manifest,
+    cache: GroupCache,
 }
 
 /// Opens the Parquet files below `root` (or `root` itself, if it is one) whose name starts with one of `splits`; all of
@@ -26,18 +30,18 @@ pub fn open(root: &Path, splits: &[&str]) -> Result<Box<dyn Source>, DatasetErro
     } else {
         let listed = files_below(root, "")?;
         let wanted = listed.into_iter().map(|file| file.name).filter(|name| {
-            let base = name.rsplit('/').next().unwrap_or(name);
-            name.ends_with(".parquet") && (splits.is_empty() || splits.iter().any(|split| base.starts_with(split)))
+            let is_wanted = splits.is_empty() || splits.iter().any(|split| base_name(name).starts_with(split));
+            name.ends_with(".parquet") && is_wanted
         });
         wanted.collect()
     };
     let (mut files, mut starts, mut entries) = (Vec::new(), Vec::new(), Vec::new());
-    let mut classes: Vec<String> = Vec::new();
+    let mut names_of_classes = Vec::new();
     for name in names {
         let path = if name.is_empty() { root.to_owned() } else { root.join(&name) };
         let file = ImageParquet::open(&path)?;
-        if classes.is_empty() {
-            classes = file.class_names().to_vec();
+        if names_of_classes.is_empty() {
+            names_of_classes = file.class_names().to_vec();
         }
         starts.push(entries.len());
         let shown = if name.is_empty() { path.file_name().unwrap_or_default().to_string_lossy() } else { name.into() };
@@ -47,19 +51,13 @@ pub fn open(root: &Path, splits: &[&str]) -> Result<Box<dyn Source>, DatasetErro
         }
         files.push(file);
     }
-    let largest = entries.iter().filter_map(|entry| entry.label).max();
-    let named = classes.len() as u32;
-    classes.extend((named..largest.map_or(0, |largest| largest + 1)).map(|class| class.to_string()));
-    Ok(Box::new(Tables { files, starts, manifest: Manifest { entries, classes } }))
+    let classes = classes::up_to(entries.iter().filter_map(|entry: &Entry| entry.label).max(), names_of_classes);
+    Ok(Box::new(Tables { files, starts, manifest: Manifest { entries, classes }, cache: GroupCache::default() }))
 }
 
-/// Most classes a file may imply by a label.
-const MAX_CLASSES: u32 = 1_000_000;
-
 fn label_number(path: &Path, row: usize, label: i64) -> Result<u32, DatasetError> {
-    u32::try_from(label).ok().filter(|&label| label < MAX_CLASSES).ok_or_else(|| DatasetError::Malformed {
-        path: path.to_owned(),
-        what: format!("row {row} has label {label}, above {MAX_CLASSES}"),
+    u32::try_from(label).ok().filter(|&label| label < MAX_CLASSES).ok_or_else(|| {
+        DatasetError::malformed(path, format!("row {row} has label {label}; there are {MAX_CLASSES} classes at most"))
     })
 }
 
@@ -69,11 +67,7 @@ impl Source for Tables {
     }
 
     fn read(&self, index: usize) -> Result<Raw, ReadError> {
-        let len = self.manifest.entries.len();
-        if index >= len {
-            return Err(ReadError::OutOfRange { index, len });
-        }
-        let file = self.starts.partition_point(|&start| start <= index) - 1;
-        Ok(Raw::Encoded(self.files[file].read(index - self.starts[file])?))
+        let (file, row) = file_and_row(&self.starts, self.manifest.entries.len(), index)?;
+        Ok(Raw::Encoded(self.files[file].read(row, &self.cache)?))
     }
 }

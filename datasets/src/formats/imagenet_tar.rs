@@ -46,15 +46,13 @@ pub fn open_train(root: &Path) -> Result<Box<dyn Source>, DatasetError> {
             let wnid = name.strip_suffix(".tar").filter(|name| is_wnid(name)).map(str::to_owned);
             let at = region.offset;
             wnid.ok_or_else(|| {
-                malformed(
-                    &path,
-                    format!("at byte {at}: {name:?} where one tar per class was expected (n01440764.tar, …)"),
-                )
+                let what = format!("at byte {at}: {name:?} where one tar per class was expected (n01440764.tar, …)");
+                DatasetError::malformed(&path, what)
             })
         })
         .collect::<Result<Vec<_>, _>>()?;
     if let Some([twin, ..]) = classes.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(malformed(&path, format!("holds {twin}.tar twice")));
+        return Err(DatasetError::malformed(&path, format!("holds {twin}.tar twice")));
     }
     let images = class_tars
         .par_iter()
@@ -82,7 +80,7 @@ pub fn open_val(root: &Path) -> Result<Box<dyn Source>, DatasetError> {
     let (lines, count) = (labels.len(), images.len());
     if lines != count {
         let what = format!("has {lines} lines for the {count} images of {}; are both whole?", path.display());
-        return Err(malformed(&ground_truth, what));
+        return Err(DatasetError::malformed(&ground_truth, what));
     }
     let items = images
         .into_iter()
@@ -94,7 +92,8 @@ pub fn open_val(root: &Path) -> Result<Box<dyn Source>, DatasetError> {
             if name == expected {
                 Ok(Item { name, label: Some(label), tar: 0, region })
             } else {
-                Err(malformed(&path, format!("at byte {}: {name:?} where {expected} was expected", region.offset)))
+                let what = format!("at byte {}: {name:?} where {expected} was expected", region.offset);
+                Err(DatasetError::malformed(&path, what))
             }
         })
         .collect::<Result<_, _>>()?;
@@ -105,13 +104,9 @@ fn is_wnid(name: &str) -> bool {
     name.len() == 9 && name.starts_with('n') && name[1..].bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn malformed(path: &Path, what: impl Into<String>) -> DatasetError {
-    DatasetError::Malformed { path: path.to_path_buf(), what: what.into() }
-}
-
 fn inside(error: DatasetError, member: &str) -> DatasetError {
     match error {
-        DatasetError::Malformed { path, what } => malformed(&path, format!("in {member}, {what}")),
+        DatasetError::Malformed { path, what } => DatasetError::malformed(&path, format!("in {member}, {what}")),
         other => other,
     }
 }
@@ -129,12 +124,12 @@ fn devkit(root: &Path) -> Result<Devkit, DatasetError> {
     let (meta, lines) =
         if unpacked { (read_file(&kit.join(META))?, read_file(&kit.join(GROUND_TRUTH))?) } else { unpack(&kit)? };
     let ground_truth = kit.join(GROUND_TRUTH);
-    let synsets = mat5::synsets(&meta).map_err(|error| malformed(&kit.join(META), error.to_string()))?;
+    let synsets = mat5::synsets(&meta).map_err(|error| DatasetError::malformed(&kit.join(META), error))?;
     let wnids: HashMap<u32, &str> = synsets.iter().map(|synset| (synset.id, synset.wnid.as_str())).collect();
     let leaves = synsets.iter().filter(|synset| synset.num_children == 0);
     let mut classes: Vec<String> = leaves.map(|synset| synset.wnid.clone()).collect();
     classes.sort_unstable();
-    let lines = std::str::from_utf8(&lines).map_err(|_| malformed(&ground_truth, "is not text"))?;
+    let lines = std::str::from_utf8(&lines).map_err(|_| DatasetError::malformed(&ground_truth, "is not text"))?;
     let labels = lines
         .lines()
         .enumerate()
@@ -142,7 +137,8 @@ fn devkit(root: &Path) -> Result<Devkit, DatasetError> {
             let wnid = line.trim().parse().ok().and_then(|id: u32| wnids.get(&id));
             let label = wnid.and_then(|wnid| classes.binary_search_by(|class| class.as_str().cmp(wnid)).ok());
             label.map(|label| label as u32).ok_or_else(|| {
-                malformed(&ground_truth, format!("line {}: {line:?} is not the ILSVRC2012_ID of a class", place + 1))
+                let what = format!("line {}: {line:?} is not the ILSVRC2012_ID of a class", place + 1);
+                DatasetError::malformed(&ground_truth, what)
             })
         })
         .collect::<Result<_, _>>()?;
@@ -161,7 +157,8 @@ fn unpack(archive: &Path) -> Result<(Vec<u8>, Vec<u8>), DatasetError> {
     let members = index(bytes.as_slice(), archive, Region { offset: 0, len: bytes.len() as u64 })?;
     let member = |end: &str| {
         let found = members.iter().find(|member| member.name.ends_with(end));
-        let Region { offset, len } = found.ok_or_else(|| malformed(archive, format!("holds no {end}")))?.region;
+        let Region { offset, len } =
+            found.ok_or_else(|| DatasetError::malformed(archive, format!("holds no {end}")))?.region;
         Ok::<_, DatasetError>(bytes[offset as usize..(offset + len) as usize].to_vec())
     };
     Ok((member(META)?, member(GROUND_TRUTH)?))
@@ -171,7 +168,8 @@ fn read_bounded(from: impl Read, path: &Path) -> Result<Vec<u8>, DatasetError> {
     let mut bytes = Vec::new();
     from.take(MAX_DEVKIT_BYTES + 1).read_to_end(&mut bytes).map_err(DatasetError::io(path))?;
     if bytes.len() as u64 > MAX_DEVKIT_BYTES {
-        return Err(malformed(path, format!("is over {MAX_DEVKIT_BYTES} bytes, so it is not the official devkit")));
+        let what = format!("is over {MAX_DEVKIT_BYTES} bytes, so it is not the official devkit");
+        return Err(DatasetError::malformed(path, what));
     }
     Ok(bytes)
 }

@@ -13,8 +13,8 @@ use crate::spec::DatasetError;
 /// Files that are never images, by name.
 const SIDECARS: [&str; 8] =
     ["Thumbs.db", "desktop.ini", "README", "README.md", "README.txt", "LICENSE", "LICENSE.txt", "ORIGIN.md"];
-/// Folders inside folders, against links that lead in circles.
-const MAX_DEPTH: usize = 8;
+/// Folders inside folders: deeper ones are an error, since leaving them out would go unseen.
+const MAX_DEPTH: usize = 16;
 
 /// A file below a folder.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,29 +25,38 @@ pub struct Listed {
     pub bytes: u64,
 }
 
-/// Every file below `folder` at any depth, bytewise sorted by name. `prefix` is put before the names.
+/// Every file below `folder` at any depth, bytewise sorted by name. `prefix` is put before the names. A link to a folder
+/// that it lies in leads in circles and is passed over.
 pub fn files_below(folder: &Path, prefix: &str) -> Result<Vec<Listed>, DatasetError> {
     let mut files = Vec::new();
-    descend(folder, prefix, MAX_DEPTH, &mut files)?;
+    descend(folder, prefix, &mut Vec::new(), &mut files)?;
     files.sort_unstable();
     Ok(files)
 }
 
-fn descend(folder: &Path, prefix: &str, depth: usize, files: &mut Vec<Listed>) -> Result<(), DatasetError> {
-    for (name, path) in children(folder)? {
+/// `open` holds the real paths of the folders on the way to this one.
+fn descend(folder: &Path, prefix: &str, open: &mut Vec<PathBuf>, files: &mut Vec<Listed>) -> Result<(), DatasetError> {
+    let children = children(folder)?;
+    let real = folder.canonicalize().map_err(DatasetError::io(folder))?;
+    if open.iter().any(|above| above.starts_with(&real)) {
+        return Ok(());
+    }
+    if open.len() > MAX_DEPTH {
+        let what = format!("lies more than {MAX_DEPTH} folders deep; name a root nearer to the images");
+        return Err(DatasetError::malformed(folder, what));
+    }
+    open.push(real);
+    for (name, path) in children {
         // Follows links: subsets of ImageNet are often folders of links. A dangling one is an item that cannot be read.
         let metadata = fs::metadata(&path).ok();
         let name = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
         match metadata {
-            Some(metadata) if metadata.is_dir() => {
-                if depth > 0 {
-                    descend(&path, &name, depth - 1, files)?;
-                }
-            }
+            Some(metadata) if metadata.is_dir() => descend(&path, &name, open, files)?,
             Some(metadata) if !metadata.is_file() => {}
             metadata => files.push(Listed { name, bytes: metadata.map_or(0, |metadata| metadata.len()) }),
         }
     }
+    open.pop();
     Ok(())
 }
 
@@ -74,9 +83,8 @@ fn children(folder: &Path) -> Result<Vec<(String, PathBuf)>, DatasetError> {
     let mut children = Vec::new();
     for entry in fs::read_dir(folder).map_err(DatasetError::io(folder))? {
         let entry = entry.map_err(DatasetError::io(folder))?;
-        let name = entry.file_name().into_string().map_err(|name| DatasetError::Malformed {
-            path: folder.to_owned(),
-            what: format!("the name {} is not UTF-8; rename the file", name.display()),
+        let name = entry.file_name().into_string().map_err(|name| {
+            DatasetError::malformed(folder, format!("the name {} is not UTF-8; rename the file", name.display()))
         })?;
         if !name.starts_with('.') && !SIDECARS.contains(&name.as_str()) {
             children.push((name, entry.path()));

@@ -6,6 +6,7 @@
 
 pub mod cifar;
 pub mod class_folders;
+pub mod classes;
 pub mod flat_folder;
 pub mod hf_parquet;
 pub mod imagenet_tar;

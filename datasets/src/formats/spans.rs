@@ -27,6 +27,14 @@ pub fn read_at(path: &Path, offset: u64, bytes: u64) -> Result<Vec<u8>, ReadErro
     if data.len() as u64 == bytes { Ok(data) } else { Err(ReadError::Truncated { path: path.to_owned() }) }
 }
 
+/// The file and the row in it of item `index`, when the rows of files follow each other: file f begins at `starts[f]`.
+pub fn file_and_row(starts: &[usize], len: usize, index: usize) -> Result<(usize, usize), ReadError> {
+    match starts.partition_point(|&start| start <= index) {
+        after if after > 0 && index < len => Ok((after - 1, index - starts[after - 1])),
+        _ => Err(ReadError::OutOfRange { index, len }),
+    }
+}
+
 /// A dataset of encoded images inside larger files, such as tars.
 pub struct Spans {
     files: Vec<PathBuf>,

@@ -197,7 +197,7 @@ struct Walk<'a, R: ?Sized> {
 
 impl<R: ReadAt + ?Sized> Walk<'_, R> {
     fn malformed(&self, at: u64, what: impl std::fmt::Display) -> DatasetError {
-        DatasetError::Malformed { path: self.path.to_path_buf(), what: format!("at byte {at}: {what}") }
+        DatasetError::malformed(self.path, format_args!("at byte {at}: {what}"))
     }
 
     /// The header at `at`, or none for the mark that ends an archive.
@@ -255,13 +255,13 @@ pub struct Item {
 /// A dataset of images that lie in tars, sorted by name. Refuses two of one name, and items too large to be images.
 pub fn dataset(tars: Vec<PathBuf>, mut items: Vec<Item>, classes: Vec<String>) -> Result<Spans, DatasetError> {
     items.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    let malformed = |item: &Item, what: String| DatasetError::Malformed { path: tars[item.tar].clone(), what };
-    if let Some(twins) = items.windows(2).find(|pair| pair[0].name == pair[1].name) {
-        return Err(malformed(&twins[1], format!("two images are called {}", twins[1].name)));
+    if let Some([_, Item { name, tar, .. }]) = items.array_windows().find(|[a, b]| a.name == b.name) {
+        return Err(DatasetError::malformed(&tars[*tar], format!("two images are called {name}")));
     }
     if let Some(item) = items.iter().find(|item| item.region.len > MAX_IMAGE_BYTES) {
-        let Item { name, region: Region { offset, len }, .. } = item;
-        return Err(malformed(item, format!("at byte {offset}: {name} has {len} bytes; limit {MAX_IMAGE_BYTES}")));
+        let Item { name, tar, region: Region { offset, len }, .. } = item;
+        let what = format!("at byte {offset}: {name} has {len} bytes; limit {MAX_IMAGE_BYTES}");
+        return Err(DatasetError::malformed(&tars[*tar], what));
     }
     let (entries, spans) = items
         .into_iter()

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::classes::{self, MAX_CLASSES};
 use super::tar_index::{Item, Member, ReadAt, Region, base_name, dataset, index, open_tar};
 use crate::source::Source;
 use crate::spec::DatasetError;
@@ -30,8 +31,6 @@ pub const IMAGE_EXTENSIONS: [&str; 12] =
 pub const MAX_SHARDS: u64 = 1 << 20;
 /// Longest `.cls` or `.json`: labels are read when the dataset is opened.
 pub const MAX_LABEL_BYTES: u64 = 1 << 20;
-/// Most classes: each gets a name.
-pub const MAX_CLASSES: u32 = 1_000_000;
 
 /// Opens a folder of `*.tar`, one shard, or a pattern such as `train-{000000..000146}.tar`.
 ///
@@ -47,12 +46,7 @@ pub fn open(path: &Path, starts: &[&str]) -> Result<Box<dyn Source>, DatasetErro
         .map(|(tar, shard)| samples(tar, shard, known))
         .collect::<Result<Vec<_>, _>>()?
         .concat();
-    let classes = if names.is_empty() {
-        let count = items.iter().filter_map(|item| item.label).max().map_or(0, |largest| largest + 1);
-        (0..count).map(|class| class.to_string()).collect()
-    } else {
-        names
-    };
+    let classes = classes::up_to(items.iter().filter_map(|item| item.label).max(), names);
     Ok(Box::new(dataset(shards, items, classes)?))
 }
 
@@ -74,9 +68,13 @@ fn shards(path: &Path, starts: &[&str]) -> Result<Vec<PathBuf>, DatasetError> {
     if path.is_file() {
         return Ok(vec![path.to_path_buf()]);
     }
-    let names = path.file_name().and_then(|name| name.to_str()).and_then(expand);
-    let names = names.ok_or_else(|| DatasetError::missing(path, EXPECTED))?;
+    let names = pattern(path).ok_or_else(|| DatasetError::missing(path, EXPECTED))?;
     Ok(names.iter().map(|name| path.with_file_name(name)).collect())
+}
+
+/// The shards of a pattern, which is no path itself; none for any other name.
+pub fn pattern(path: &Path) -> Option<Vec<String>> {
+    path.file_name()?.to_str().and_then(expand)
 }
 
 /// `a{08..10}b` → `a08b`, `a09b`, `a10b`, as a shell does; none for anything else.
@@ -92,13 +90,8 @@ fn expand(pattern: &str) -> Option<Vec<String>> {
 }
 
 fn class_names(folder: &Path) -> Result<Vec<String>, DatasetError> {
-    let Some(path) =
-        ["classes.txt", "classnames.txt"].map(|name| folder.join(name)).into_iter().find(|path| path.is_file())
-    else {
-        return Ok(Vec::new());
-    };
-    let text = fs::read_to_string(&path).map_err(DatasetError::io(&path))?;
-    Ok(text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect())
+    let mut paths = ["classes.txt", "classnames.txt"].map(|name| folder.join(name)).into_iter();
+    paths.find(|path| path.is_file()).map_or(Ok(Vec::new()), |path| classes::listed(&path))
 }
 
 /// The sample a file belongs to, and which of its files it is.
@@ -116,7 +109,6 @@ fn is_image(extension: &str) -> bool {
 fn samples(tar: usize, path: &Path, classes: u32) -> Result<Vec<Item>, DatasetError> {
     let (file, whole) = open_tar(path, "a shard that the pattern names")?;
     let shard = path.file_name().unwrap_or_default().to_string_lossy();
-    let malformed = |what: String| DatasetError::Malformed { path: path.to_path_buf(), what };
     let members = index(&file, path, whole)?;
     let mut samples = BTreeMap::<&str, Vec<(&str, &Member)>>::new();
     for member in &members {
@@ -130,15 +122,15 @@ fn samples(tar: usize, path: &Path, classes: u32) -> Result<Vec<Item>, DatasetEr
         if images.len() > 1 {
             images.retain(|(extension, _)| !extension.contains('.'));
             if images.len() != 1 {
-                return Err(malformed(format!("sample {key:?} has several images, and none stands out by its name")));
+                let what = format!("sample {key:?} has several images, and none stands out by its name");
+                return Err(DatasetError::malformed(path, what));
             }
         }
         let Some((_, image)) = images.first() else { continue };
         let label = label(&file, path, &files)?;
         if let Some(label) = label.filter(|&label| label >= classes) {
-            return Err(malformed(format!(
-                "sample {key:?} has label {label}, but there are {classes} classes at most"
-            )));
+            let what = format!("sample {key:?} has label {label}, but there are {classes} classes at most");
+            return Err(DatasetError::malformed(path, what));
         }
         items.push(Item { name: format!("{shard}/{}", image.name), label, tar, region: image.region });
     }
@@ -179,7 +171,7 @@ fn payload(file: &File, path: &Path, member: &Member) -> Result<Vec<u8>, Dataset
 
 fn bad_label(path: &Path, member: &Member, what: &str) -> DatasetError {
     let Member { name, region: Region { offset, .. } } = member;
-    DatasetError::Malformed { path: path.to_path_buf(), what: format!("at byte {offset}: {name} {what}") }
+    DatasetError::malformed(path, format_args!("at byte {offset}: {name} {what}"))
 }
 
 #[cfg(test)]

@@ -42,6 +42,21 @@ fn webdataset_splits_are_the_starts_of_shard_names() {
 }
 
 #[test]
+fn a_pattern_of_shards_is_opened_though_it_is_no_path() {
+    let shard = |class: &[u8]| tar_of(&[("a.jpg", b"a"), ("a.cls", class)]);
+    let dir = laid_out(&[("train-000.tar", &shard(b"0")), ("train-001.tar", &shard(b"1")), ("x.tar", &shard(b"2"))]);
+    let source = open("webdataset", &dir.path().join("train-{000..001}.tar"), "all").unwrap();
+    assert_eq!(entries(&*source), [("train-000.tar/a.jpg", Some(0)), ("train-001.tar/a.jpg", Some(1))]);
+    let error = |pattern: &str, split| open("webdataset", &dir.path().join(pattern), split).err().unwrap();
+    // The same shards for train and for test would score a probe on what it was fitted on.
+    assert!(matches!(error("train-{000..001}.tar", "test"), DatasetError::NoSplit { .. }));
+    let missing = error("train-{000..002}.tar", "all").to_string();
+    assert!(missing.contains("train-002.tar does not exist"), "{missing}");
+    let nowhere = error("nowhere/train-{000..001}.tar", "all").to_string();
+    assert!(nowhere.contains("nowhere/train-000.tar does not exist"), "{nowhere}");
+}
+
+#[test]
 fn a_shard_replaced_while_in_use_is_a_read_error() {
     let dir = laid_out(&[("x.tar", &tar_of(&[("000.jpg", &[7; 5000])]))]);
     let source = open("webdataset", dir.path(), "all").unwrap();

@@ -26,8 +26,21 @@ fn imagenet_folders_share_one_list_of_classes() {
     assert_eq!(entries(&*all), expected);
     assert_eq!(all.manifest().entries[0].bytes, 2);
     assert_eq!(bytes(&*all, 4), b"3w");
+    // n01 is not in val: were labels places among val's own folders, a probe fitted on train would score wrong ones.
     let val = open("imagenet", dir.path(), "test").unwrap();
-    assert_eq!(entries(&*val), [("val/n02/v.JPEG", Some(0)), ("val/n03/w.JPEG", Some(1))]);
+    assert_eq!(entries(&*val), expected[3..]);
+    let train = open("imagenet", dir.path(), "train").unwrap();
+    assert_eq!(entries(&*train), expected[..3]);
+    assert_eq!(train.manifest().classes, val.manifest().classes);
+    assert_eq!(train.manifest().classes, all.manifest().classes);
+}
+
+#[test]
+fn a_split_without_its_folder_is_missing() {
+    let dir = laid_out(&[("train/n01/a.JPEG", b"a")]);
+    assert_eq!(entries(&*open("imagenet", dir.path(), "all").unwrap()), [("train/n01/a.JPEG", Some(0))]);
+    let Err(DatasetError::Missing { path, .. }) = open("imagenet", dir.path(), "test") else { panic!("it opened") };
+    assert_eq!(path, dir.path().join("val"));
 }
 
 #[test]
@@ -119,6 +132,8 @@ fn own_class_folders_have_official_splits_if_so_laid_out() {
     let dir = laid_out(&[("train/cat/1.png", b"1"), ("val/cat/2.png", b"2"), ("val/dog/3.png", b"3")]);
     assert_eq!(entries(&*open("folders", dir.path(), "train").unwrap()), [("train/cat/1.png", Some(0))]);
     assert_eq!(open("folders", dir.path(), "all").unwrap().manifest().entries.len(), 3);
+    let sparse = laid_out(&[("train/ant/1.png", b"1"), ("train/bee/2.png", b"2"), ("test/bee/3.png", b"3")]);
+    assert_eq!(entries(&*open("folders", sparse.path(), "test").unwrap()), [("test/bee/3.png", Some(1))]);
     let plain = laid_out(&[("cat/1.png", b"1")]);
     assert_eq!(open("folders", plain.path(), "all").unwrap().manifest().classes, ["cat"]);
     assert!(matches!(open("folders", plain.path(), "train"), Err(DatasetError::NoSplit { .. })));
@@ -134,6 +149,20 @@ fn links_are_followed_but_not_in_circles() {
     assert_eq!(entries(&*source), [("cat/a.jpg", Some(0)), ("cat/b.jpg", Some(0)), ("cat/c.jpg", Some(0))]);
     assert_eq!(bytes(&*source, 0), b"a");
     assert_eq!(source.read(2).unwrap_err().reason(), "cannot read");
-    std::os::unix::fs::symlink(dir.path().join("set"), dir.path().join("set/cat/loop")).unwrap();
-    assert!(open("folders", &dir.path().join("set"), "all").is_ok());
+    let whole = source.manifest().clone();
+    for (target, link) in [("set", "set/cat/up"), ("set/cat", "set/cat/here"), ("", "set/cat/out")] {
+        std::os::unix::fs::symlink(dir.path().join(target), dir.path().join(link)).unwrap();
+    }
+    assert_eq!(*open("folders", &dir.path().join("set"), "all").unwrap().manifest(), whole);
+    assert_eq!(entries(&*open("photos", &dir.path().join("set"), "all").unwrap()).len(), 3);
+}
+
+#[test]
+fn folders_too_deep_are_an_error_and_not_left_out() {
+    let path = |depth: usize| format!("{}x.jpg", "d/".repeat(depth));
+    let dir = laid_out(&[(&path(16), b"deep")]);
+    assert_eq!(entries(&*open("photos", dir.path(), "all").unwrap()), [(path(16).as_str(), None)]);
+    let dir = laid_out(&[("a.jpg", b"a"), (&path(17), b"too deep")]);
+    let Err(error) = open("photos", dir.path(), "all") else { panic!("an image was left out") };
+    assert!(error.to_string().contains("more than 16 folders deep"), "{error}");
 }

@@ -56,6 +56,12 @@ fn cifar_files_of_a_wrong_size_or_label_are_refused() {
         let Err(error) = open("cifar10", dir.path(), "all") else { panic!("it opened") };
         assert!(matches!(error, DatasetError::Malformed { .. }), "{error}");
     }
+    // What is missing of the training images is a training file.
+    let no_train = laid_out(&[("test_batch.bin", &record(&[3], 0))]);
+    let Err(DatasetError::Missing { path, .. }) = open("cifar10", no_train.path(), "train") else {
+        panic!("it opened")
+    };
+    assert_eq!(path, no_train.path().join("data_batch_1.bin"));
     let empty = laid_out(&[("data_batch_1.bin", b"")]);
     assert!(matches!(open("cifar10", empty.path(), "all"), Err(DatasetError::Empty { .. })));
 }
@@ -76,7 +82,19 @@ fn hub_parquet_gives_images_labels_and_class_names() {
     assert_eq!(source.manifest().classes, ["cat", "dog"]);
     assert_eq!(bytes(&*source, 0), fixture("grey.jpg"));
     assert_eq!(bytes(&*source, 1), fixture("grey.png"));
-    assert_eq!(source.read(2).unwrap_err().reason(), "corrupt parquet row");
+    assert_eq!(source.read(2).unwrap_err().reason(), "no embedded image");
     assert_eq!(open("hf_parquet", dir.path(), "test").unwrap().manifest().entries.len(), 3);
-    assert_eq!(open("hf_parquet", dir.path(), "all").unwrap().manifest().entries.len(), 6);
+    let all = open("hf_parquet", dir.path(), "all").unwrap();
+    assert_eq!(all.manifest().entries.len(), 6);
+    assert_eq!(bytes(&*all, 4), fixture("grey.png"));
+    assert_eq!(all.read(6).unwrap_err().reason(), "no such item");
+}
+
+/// A disk that fails is not a corrupt file: who reads the reason would throw good data away.
+#[test]
+fn a_parquet_file_that_is_gone_cannot_be_read() {
+    let dir = laid_out(&[("x.parquet", &fixture("hub.parquet"))]);
+    let source = open("hf_parquet", dir.path(), "all").unwrap();
+    std::fs::remove_file(dir.path().join("x.parquet")).unwrap();
+    assert_eq!(source.read(0).unwrap_err().reason(), "cannot read");
 }

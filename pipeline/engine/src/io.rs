@@ -8,17 +8,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use schemas::{PartWriter, PartWritten, Table};
 
 use crate::error::{ErrorKind, StageError};
 use crate::progress::{Event, Progress};
 use crate::stage::{Shard, ShardReport, TableRef};
-use crate::store::{Marker, Store, sync_dir, write_atomic};
-
-/// Distinguishes the temporary files of one process.
-static ATTEMPT: AtomicU32 = AtomicU32::new(0);
+use crate::store::{Marker, Store, attempt, sync_dir, write_atomic};
 
 /// A shard's doors.
 pub struct ShardIo<'a> {
@@ -41,8 +38,7 @@ impl<'a> ShardIo<'a> {
         progress: &'a dyn Progress,
         cancel: &'a AtomicBool,
     ) -> Self {
-        let attempt = format!("{}-{}", std::process::id(), ATTEMPT.fetch_add(1, Ordering::Relaxed));
-        Self { store, outputs, inputs, shard, attempt, written: BTreeMap::new(), progress, cancel }
+        Self { store, outputs, inputs, shard, attempt: attempt(), written: BTreeMap::new(), progress, cancel }
     }
 
     /// Opens this shard's part of an output table.
@@ -51,7 +47,10 @@ impl<'a> ShardIo<'a> {
         let dir = self.store.dir(output);
         fs::create_dir_all(&dir).map_err(|e| StageError::disk(&dir, &e))?;
         let metadata = [("vitals.run".to_owned(), output.fingerprint.to_string())];
-        Ok(PartWriter::create(&self.temporary(output), &metadata)?)
+        let path = self.temporary(output);
+        // Taken by this attempt alone, even should two draw the same digits.
+        fs::File::create_new(&path).map_err(|e| StageError::disk(&path, &e))?;
+        Ok(PartWriter::create(&path, &metadata)?)
     }
 
     /// Ends a part: footer, sync. It becomes visible when the whole shard is done.
@@ -152,13 +151,7 @@ impl<'a> ShardIo<'a> {
                 continue;
             }
             let part = self.store.part(output, shard.index);
-            if let Err(e) = fs::rename(&temporary, &part) {
-                // Another process finished this shard first and swept our file away.
-                if self.store.marker(output, shard.index).is_some() {
-                    continue;
-                }
-                return Err(StageError::disk(&part, &e));
-            }
+            fs::rename(&temporary, &part).map_err(|e| StageError::disk(&part, &e))?;
             sync_dir(&self.store.dir(output))?;
             marks.push((part, written));
         }
@@ -185,7 +178,8 @@ impl Drop for ShardIo<'_> {
     }
 }
 
-/// Removes what cut-off attempts at a finished shard left.
+/// Removes what cut-off attempts at a finished shard left: parts and markers under temporary names. An attempt of
+/// another process that is still writing loses its files too; it will find the shard done.
 fn sweep(dir: &Path, shard: u32) {
     let prefix = format!(".part-{shard:05}.");
     for entry in fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok) {

@@ -18,7 +18,7 @@ use crate::store::Store;
 pub struct Line<'a> {
     /// Seconds since 1970.
     pub at_secs: u64,
-    /// `run`, `shard_done`, `shard_failed`, `step_done`.
+    /// `shard_done`, `shard_failed`, or `shard_raced`: another process finished it first.
     pub event: &'a str,
     /// Stage name.
     pub stage: &'a str,

@@ -66,7 +66,7 @@ impl Plan {
                 if same.outputs == outputs {
                     continue;
                 }
-                let second = title(stage.name(), &outputs);
+                let second = title(stage.as_ref(), &outputs);
                 return Err(PlanError::Twice { first: same.title(), second });
             }
             let mut sizes = Sizes::new();
@@ -105,9 +105,9 @@ impl Step {
         format!("{}-{}", self.stage.name(), self.fingerprint)
     }
 
-    /// Stage and partition in words, such as `extract dinov2_vits14 cifar10`.
+    /// Stage, partition and detail in words: `extract dinov2_vits14 cifar10`, `probe planted scenes position final`.
     pub fn title(&self) -> String {
-        title(self.stage.name(), &self.outputs)
+        title(self.stage.as_ref(), &self.outputs)
     }
 
     /// Whether all parts of a shard are finished.
@@ -137,9 +137,10 @@ impl Step {
     }
 }
 
-fn title(stage: &str, outputs: &[TableRef]) -> String {
-    let names = outputs.iter().take(1).flat_map(|t| t.partition.iter().map(|(_, value)| value.as_str()));
-    std::iter::once(stage).chain(names).collect::<Vec<_>>().join(" ")
+fn title(stage: &dyn Stage, outputs: &[TableRef]) -> String {
+    let names = outputs.iter().take(1).flat_map(|t| t.partition.iter().map(|(_, value)| value.clone()));
+    let words = std::iter::once(stage.name().to_owned()).chain(names).chain([stage.detail()]);
+    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// A step as `plan --json` prints it.
@@ -149,7 +150,7 @@ pub struct StepDescription {
     pub id: String,
     /// Stage name.
     pub stage: &'static str,
-    /// Stage and partition in words.
+    /// Stage, partition and detail in words.
     pub title: String,
     /// Folders that it reads.
     pub inputs: Vec<String>,

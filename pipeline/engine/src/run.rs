@@ -9,7 +9,7 @@ use crate::ledger::{self, Line};
 use crate::plan::{Plan, Step};
 use crate::progress::{Event, Progress};
 use crate::stage::{Shard, ShardReport};
-use crate::store::Store;
+use crate::store::{Marker, Store};
 
 /// How to run; nothing here can change a number.
 pub struct RunOptions<'a> {
@@ -37,10 +37,13 @@ pub struct RunSummary {
 /// Runs every missing shard of a plan, step by step.
 ///
 /// A shard that fails does not stop its siblings; a step whose inputs are incomplete is not started. An error that
-/// would meet every shard (disk, configuration, missing files, interruption) stops the run at once.
+/// would meet every shard (disk, configuration, missing files, interruption) stops the run at once, and so does a step
+/// that has skipped more than its share, now or in an earlier run.
 pub fn run(plan: &Plan, store: &Store, options: &RunOptions<'_>) -> Result<RunSummary, StageError> {
     let mut summary = RunSummary::default();
     for (i, step) in plan.steps.iter().enumerate() {
+        let mut skips = Skips::of(step, store);
+        skips.check(step, options.max_skip_frac)?;
         let incomplete = step.stage.inputs().iter().any(|input| {
             plan.steps
                 .iter()
@@ -51,31 +54,58 @@ pub fn run(plan: &Plan, store: &Store, options: &RunOptions<'_>) -> Result<RunSu
             continue;
         }
         let missing: Vec<&Shard> = step.missing(store).collect();
-        options.progress.event(&Event::Step {
-            number: i + 1,
-            steps: plan.steps.len(),
-            title: &step.title(),
-            shards: step.shards.len() as u32,
-            missing: missing.len() as u32,
-            items: missing.iter().map(|s| s.items.end - s.items.start).sum(),
-        });
+        begin(step, i + 1, plan.steps.len(), &missing, options);
         summary.reused += (step.shards.len() - missing.len()) as u32;
         for shard in missing {
-            match run_shard(step, shard, store, options) {
-                Ok(_) => summary.done += 1,
+            match attempt(step, shard, store, options) {
+                Ok(report) => {
+                    summary.done += 1;
+                    // Of a shard that another process finished meanwhile, the marker tells.
+                    skips.skipped += match report {
+                        Some(report) => report.skipped,
+                        None => marker(step, store, shard.index).map_or(0, |m| m.skipped),
+                    };
+                    skips.check(step, options.max_skip_frac)?;
+                }
                 Err(e) if e.kind == ErrorKind::Shard => summary.failed.push((step.id(), shard.index, e)),
                 Err(e) => return Err(e),
             }
-            check_skipped(step, store, options.max_skip_frac)?;
         }
-        summary.skipped += skipped(step, store).1;
+        summary.skipped += skips.skipped;
         options.progress.event(&Event::StepDone);
     }
     Ok(summary)
 }
 
-/// Runs one shard, unless it is finished: then it says so and does nothing.
+/// Runs one shard, unless it is finished: then it says so and does nothing. Fails, like [`run()`], when the finished
+/// shards of the step, this one among them, have skipped more than their share.
 pub fn run_shard(
+    step: &Step,
+    shard: &Shard,
+    store: &Store,
+    options: &RunOptions<'_>,
+) -> Result<Option<ShardReport>, StageError> {
+    let missing: &[&Shard] = if step.is_done(store, shard.index) { &[] } else { &[shard] };
+    begin(step, 1, 1, missing, options);
+    let report = attempt(step, shard, store, options)?;
+    check_skipped(step, store, options.max_skip_frac)?;
+    options.progress.event(&Event::StepDone);
+    Ok(report)
+}
+
+fn begin(step: &Step, number: usize, steps: usize, missing: &[&Shard], options: &RunOptions<'_>) {
+    options.progress.event(&Event::Step {
+        number,
+        steps,
+        title: &step.title(),
+        shards: step.shards.len() as u32,
+        missing: missing.len() as u32,
+        items: missing.iter().map(|s| s.items.end - s.items.start).sum(),
+    });
+}
+
+/// Does a shard; nothing when it is done already, or done by another process by the time this one fails.
+fn attempt(
     step: &Step,
     shard: &Shard,
     store: &Store,
@@ -111,39 +141,62 @@ pub fn run_shard(
             Ok(Some(report))
         }
         Err(mut e) => {
+            // Whoever finishes a shard sweeps its temporary files, those of a slower attempt among them.
+            let raced = step.is_done(store, shard.index);
             let at = format!("{} shard {}", step.title(), shard.index);
             e.at = if e.at.is_empty() { at } else { format!("{at}, {}", e.at) };
-            line.event = "shard_failed";
+            line.event = if raced { "shard_raced" } else { "shard_failed" };
             line.note = &e.what;
             // On a full disk the ledger cannot be written either; the first error is the one to tell.
             let _ = ledger::append(store, &line);
-            Err(e)
+            if raced { Ok(None) } else { Err(e) }
         }
+    }
+}
+
+/// Items of a step, and how many of them its finished shards skipped.
+struct Skips {
+    skipped: u64,
+    total: u64,
+}
+
+impl Skips {
+    fn of(step: &Step, store: &Store) -> Self {
+        Self { skipped: skipped(step, store).1, total: step.shards.iter().map(|s| s.items.end - s.items.start).sum() }
+    }
+
+    fn check(&self, step: &Step, max_skip_frac: f64) -> Result<(), StageError> {
+        let Self { skipped, total } = self;
+        if *skipped as f64 <= max_skip_frac * *total as f64 {
+            return Ok(());
+        }
+        Err(StageError::new(
+            ErrorKind::Missing,
+            format!("{skipped} of {total} items were skipped, more than max_skip_frac = {max_skip_frac} allows"),
+            step.title(),
+            "look at `vitals query \"SELECT reason, count(*) FROM skipped GROUP BY reason\"`, mend the data or raise `max_skip_frac`",
+        ))
     }
 }
 
 /// Items and skipped items of the finished shards of a step.
 pub fn skipped(step: &Step, store: &Store) -> (u64, u64) {
-    let Some(first) = step.outputs.first() else {
-        return (0, 0);
-    };
     step.shards
         .iter()
-        .filter_map(|s| store.marker(first, s.index))
+        .filter_map(|s| marker(step, store, s.index))
         .fold((0, 0), |(items, skipped), m| (items + m.items, skipped + m.skipped))
 }
 
-/// Fails as soon as the allowed share of the whole step is used up, so that a wrong folder does not burn a night.
-fn check_skipped(step: &Step, store: &Store, max_skip_frac: f64) -> Result<(), StageError> {
-    let (_, skipped) = skipped(step, store);
-    let total: u64 = step.shards.iter().map(|s| s.items.end - s.items.start).sum();
-    if skipped as f64 <= max_skip_frac * total as f64 {
-        return Ok(());
-    }
-    Err(StageError::new(
-        ErrorKind::Missing,
-        format!("{skipped} of {total} items were skipped, more than max_skip_frac = {max_skip_frac} allows"),
-        step.title(),
-        "look at `vitals query \"SELECT reason, count(*) FROM skipped GROUP BY reason\"`, mend the data or raise `max_skip_frac`",
-    ))
+/// All tables of a shard have the same counts in their markers.
+fn marker(step: &Step, store: &Store, shard: u32) -> Option<Marker> {
+    step.outputs.first().and_then(|table| store.marker(table, shard))
 }
+
+/// Fails when the finished shards of a step have used up the allowed share of the whole step, so that a wrong folder
+/// does not burn a night.
+pub fn check_skipped(step: &Step, store: &Store, max_skip_frac: f64) -> Result<(), StageError> {
+    Skips::of(step, store).check(step, max_skip_frac)
+}
+
+#[cfg(test)]
+mod tests;

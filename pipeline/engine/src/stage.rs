@@ -1,4 +1,4 @@
-//! The contract of a stage: seven methods, frozen. Everything that cuts across stages lives outside the trait.
+//! The contract of a stage: seven methods, frozen, and a title for people. Everything that cuts across stages lives outside the trait.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -108,6 +108,10 @@ pub trait Stage: Send + Sync {
     fn outputs(&self) -> Vec<TableSpec>;
     /// The parameters that can change a number.
     fn meaning(&self) -> Canonical;
+    /// What tells it from another of the same name and partition, in a few words for people.
+    fn detail(&self) -> String {
+        String::new()
+    }
     /// What it will cost, given the rows of its inputs.
     fn estimate(&self, inputs: &Sizes) -> Estimate;
     /// Does one shard. Must give the same rows whenever and wherever it runs.

@@ -3,14 +3,16 @@
 //! The marker is the truth: a part without one does not exist for any reader. It holds the part's size, so that a
 //! file that was cut short behind our back is made again instead of read.
 
-use std::fs::{self, File};
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::StageError;
-use crate::stage::{ShardReport, TableRef};
+use crate::stage::TableRef;
 
 /// A folder of tables.
 #[derive(Debug, Clone)]
@@ -31,18 +33,16 @@ pub struct Marker {
     pub skipped: u64,
 }
 
-impl Marker {
-    /// The report of the shard that wrote the part.
-    pub fn report(&self) -> ShardReport {
-        ShardReport { items: self.items, skipped: self.skipped }
-    }
-}
-
 impl Store {
     /// Opens or creates a store.
     pub fn open(root: &Path) -> Result<Self, StageError> {
         fs::create_dir_all(root).map_err(|e| StageError::disk(root, &e))?;
         Ok(Self { root: root.to_owned() })
+    }
+
+    /// A store to look at: nothing is created, and a folder that does not exist holds nothing.
+    pub fn at(root: &Path) -> Self {
+        Self { root: root.to_owned() }
     }
 
     /// The folder.
@@ -62,33 +62,39 @@ impl Store {
 
     /// The marker of a part, if the part is finished and whole.
     pub fn marker(&self, table: &TableRef, shard: u32) -> Option<Marker> {
-        let part = self.part(table, shard);
-        let marker: Marker = serde_json::from_slice(&fs::read(part.with_extension("done")).ok()?).ok()?;
-        (fs::metadata(&part).ok()?.len() == marker.bytes).then_some(marker)
-    }
-
-    /// The parts `0..shards` of a finished table, or the first that is missing.
-    pub fn finished_parts(&self, table: &TableRef, shards: u32) -> Result<Vec<PathBuf>, u32> {
-        (0..shards).map(|i| self.marker(table, i).map(|_| self.part(table, i)).ok_or(i)).collect()
+        marker_of(&self.part(table, shard))
     }
 
     /// Every finished part of a table, in shard order, however many there are.
     pub fn parts(&self, table: &TableRef) -> Result<Vec<PathBuf>, StageError> {
         let dir = self.dir(table);
-        let entries = match fs::read_dir(&dir) {
-            Ok(entries) => entries,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(e) => return Err(StageError::disk(&dir, &e)),
-        };
-        let mut parts: Vec<PathBuf> = entries
-            .filter_map(Result::ok)
-            .map(|e| e.path())
-            .filter(|p| p.extension().is_some_and(|e| e == "done"))
-            .map(|p| p.with_extension("parquet"))
-            .collect();
-        parts.sort();
-        Ok(parts)
+        finished_parts(&dir).map_err(|e| StageError::disk(&dir, &e))
     }
+}
+
+/// The marker of a part, if there is one and the part has the size that it names.
+fn marker_of(part: &Path) -> Option<Marker> {
+    let marker: Marker = serde_json::from_slice(&fs::read(part.with_extension("done")).ok()?).ok()?;
+    (fs::metadata(part).ok()?.len() == marker.bytes).then_some(marker)
+}
+
+/// The finished parts in the folder of one run of a table, in shard order. A folder that does not exist has none.
+pub fn finished_parts(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(e),
+    };
+    let mut parts = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "parquet") && marker_of(&path).is_some() {
+            parts.push(path);
+        }
+    }
+    // From shard 100 000 on, names grow longer.
+    parts.sort_by(|a, b| (a.as_os_str().len(), a).cmp(&(b.as_os_str().len(), b)));
+    Ok(parts)
 }
 
 /// Folder of one run of a table, relative to the store.
@@ -101,11 +107,24 @@ pub fn relative_dir(table: &TableRef) -> PathBuf {
     dir
 }
 
-/// Writes a small file so that it is there whole or not at all.
+/// Sixteen digits that no other process has, on whichever host: in containers process numbers coincide.
+pub(crate) fn attempt() -> String {
+    format!("{:016x}", RandomState::new().hash_one(std::process::id()))
+}
+
+/// Writes a small file so that it is there whole or not at all. Its temporary name is `.<stem>.<attempt>.<ext>.tmp`.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StageError> {
-    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    let mut name = OsString::from(".");
+    name.push(path.file_stem().unwrap_or_default());
+    name.push(format!(".{}.", attempt()));
+    if let Some(extension) = path.extension() {
+        name.push(extension);
+        name.push(".");
+    }
+    name.push("tmp");
+    let temporary = path.with_file_name(name);
     let write = || {
-        let mut file = File::create(&temporary)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)
@@ -138,7 +157,42 @@ fn folder_name(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::folder_name;
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn no_two_attempts_share_a_name() {
+        // In threads, too: each seeds its hasher anew.
+        let names = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| [attempt(), attempt()])).collect();
+            threads.into_iter().flat_map(|t| t.join().unwrap()).collect::<std::collections::BTreeSet<_>>()
+        });
+        assert_eq!(names.len(), 8);
+        assert!(names.iter().all(|n| n.len() == 16));
+    }
+
+    #[test]
+    fn parts_count_when_their_marker_names_their_size_and_come_in_shard_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: &[u8]| write_atomic(&folder.path().join(name), bytes).unwrap();
+        for shard in ["part-100000", "part-99999", "part-00002"] {
+            write(&format!("{shard}.parquet"), b"four");
+            write(&format!("{shard}.done"), br#"{"rows":1,"bytes":4,"items":1,"skipped":0}"#);
+        }
+        // Cut short, without a marker, with a damaged one, and a marker without a part.
+        write("part-00003.parquet", b"fo");
+        write("part-00003.done", br#"{"rows":1,"bytes":4,"items":1,"skipped":0}"#);
+        write("part-00004.parquet", b"four");
+        write("part-00005.parquet", b"four");
+        write("part-00005.done", b"{");
+        write("part-00006.done", br#"{"rows":1,"bytes":4,"items":1,"skipped":0}"#);
+        let names: Vec<_> = finished_parts(folder.path()).unwrap();
+        let names: Vec<_> = names.iter().map(|p| p.file_stem().unwrap().to_str().unwrap()).collect();
+        assert_eq!(names, ["part-00002", "part-99999", "part-100000"]);
+        assert!(finished_parts(&folder.path().join("nowhere")).unwrap().is_empty());
+        // Nothing temporary stays behind.
+        assert!(fs::read_dir(folder.path()).unwrap().all(|e| e.unwrap().path().extension().unwrap() != "tmp"));
+    }
 
     #[test]
     fn no_value_climbs_out_of_the_store() {

@@ -43,6 +43,12 @@ impl Failure {
         self.at = if self.at.is_empty() { step.to_owned() } else { format!("{step}: {}", self.at) };
     }
 
+    /// The same as a mistake on the command line.
+    #[must_use]
+    pub fn of_usage(self, option: &str) -> Self {
+        Self { at: option.to_owned(), code: Code::Usage, ..self }
+    }
+
     /// The exit code.
     pub fn code(&self) -> u8 {
         self.code as u8

@@ -53,7 +53,7 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
                   LayerNorm; both axes logarithmic, 40 bins per factor of ten. Every image has one [CLS] and one of each \
                   register, so their shares rest on fewer tokens than those of patches."
             .to_owned(),
-        protocol: "docs/protocols/fig7.md",
+        protocol: "docs/protocols/fig15.md",
         svg: svg.finish(),
         png: None,
     }))

@@ -251,6 +251,7 @@ fn planted(store: &Path, registers: usize) -> Subject {
         registers,
         follows: [].into(),
         departures: vec![],
+        repeats: vec![],
     }
 }
 

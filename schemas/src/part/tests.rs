@@ -1,6 +1,7 @@
 //! A part gives back exactly the rows that went in, whatever their number, and its bytes depend on nothing else.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use parquet::file::metadata::RowGroupMetaData;
 use proptest::prelude::*;
 
 use super::*;
@@ -32,7 +33,7 @@ proptest! {
         let all = vectors(n, dim);
         let mut writer = PartWriter::create(&path, &[("run".into(), "x".into())]).unwrap();
         // Written in two pieces, as a stage would.
-        let batch = all.to_batch().unwrap();
+        let batch = all.clone().into_batch().unwrap();
         let first = cut.min(n);
         let mut a = TokenVectors::from_batch(&batch.slice(0, first)).unwrap();
         let mut b = TokenVectors::from_batch(&batch.slice(first, n - first)).unwrap();
@@ -63,22 +64,69 @@ proptest! {
     }
 }
 
+/// Breaks when groups are cut where an append happened to end: 600 rows in groups of 64 cross the limit within appends
+/// of every size tried.
 #[test]
 fn equal_rows_give_equal_bytes() {
     let dir = tempfile::tempdir().unwrap();
-    let write = |name: &str, pieces: usize| {
-        let path = dir.path().join(name);
+    let write = |rows: usize| {
+        let path = dir.path().join(rows.to_string());
         let mut writer = PartWriter::create(&path, &[]).unwrap();
-        let batch = vectors(600, 5).to_batch().unwrap();
-        for i in 0..pieces {
-            let n = 600 / pieces;
-            writer.write(&mut TokenVectors::from_batch(&batch.slice(i * n, n)).unwrap()).unwrap();
+        writer.group_rows = Some(64);
+        let batch = vectors(600, 5).into_batch().unwrap();
+        for start in (0..600).step_by(rows) {
+            let piece = batch.slice(start, rows.min(600 - start));
+            writer.write(&mut TokenVectors::from_batch(&piece).unwrap()).unwrap();
         }
-        writer.finish().unwrap();
+        assert_eq!(writer.finish().unwrap().rows, 600);
+        assert_eq!(read_part::<TokenVectors>(&path).unwrap(), vectors(600, 5));
+        let groups = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).unwrap()).unwrap();
+        let groups: Vec<i64> = groups.metadata().row_groups().iter().map(RowGroupMetaData::num_rows).collect();
+        assert_eq!(groups, [64, 64, 64, 64, 64, 64, 64, 64, 64, 24]);
         std::fs::read(path).unwrap()
     };
-    assert_eq!(write("a", 1), write("b", 1));
-    assert_eq!(write("a", 1), write("c", 6));
+    let whole = write(600);
+    for rows in [1, 50, 63, 64, 65, 200] {
+        assert!(write(rows) == whole, "appends of {rows} rows");
+    }
+}
+
+/// Breaks when the length is asked of the path, which another process may have removed by then.
+#[test]
+fn the_length_is_that_of_the_file_that_was_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, unlink: bool| {
+        let path = dir.path().join(name);
+        let mut writer = PartWriter::create(&path, &[]).unwrap();
+        writer.write(&mut vectors(10, 3)).unwrap();
+        if unlink {
+            std::fs::remove_file(&path).unwrap();
+        }
+        let written = writer.finish().unwrap();
+        assert_eq!(path.exists(), !unlink);
+        written
+    };
+    let written = write("a", false);
+    assert_eq!(written.bytes, std::fs::metadata(dir.path().join("a")).unwrap().len());
+    assert_eq!(write("b", true), written);
+}
+
+/// Breaks when a part without rows loses D: other readers refuse `FixedSizeList[0]` beside `[D]`.
+#[test]
+fn vectors_keep_their_length_without_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("p.parquet");
+    let mut writer = PartWriter::<TokenVectors>::create(&path, &[]).unwrap();
+    writer.write(&mut vectors(0, 7)).unwrap();
+    writer.finish().unwrap();
+    assert_eq!(read_part::<TokenVectors>(&path).unwrap().vector.dim(), 7);
+
+    // Rows that end on a group leave a remainder of none.
+    let mut writer = PartWriter::create(&path, &[]).unwrap();
+    writer.group_rows = Some(5);
+    writer.write(&mut vectors(5, 7)).unwrap();
+    assert_eq!(writer.finish().unwrap().rows, 5);
+    assert_eq!(read_part::<TokenVectors>(&path).unwrap(), vectors(5, 7));
 }
 
 #[test]

@@ -110,6 +110,7 @@ impl Stage for Calibrate {
     }
 
     fn run(&self, _: &Shard, io: &mut ShardIo<'_>) -> Result<ShardReport, StageError> {
+        self.params.check()?;
         let encoder = self.model.encoder()?;
         let site = self.params.outlier_site;
         let want = Request { norms: [site].into(), ..Request::default() };

@@ -14,6 +14,6 @@ pub mod stage;
 pub mod taps;
 
 pub use calibrate::Calibrate;
-pub use model::Model;
-pub use params::{ExtractParams, PoolSite, Tuning};
+pub use model::{EncoderSlot, Model};
+pub use params::{ExtractParams, ParamsError, PoolSite, Tuning};
 pub use stage::Extract;

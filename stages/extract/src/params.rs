@@ -1,9 +1,11 @@
 //! What an extraction means, and, in another type, how fast it goes.
 
 use datasets::Preprocess;
+use engine::{ErrorKind, StageError};
 use schemas::Meaning;
 use schemas::outlier::OutlierPolicy;
 use serde::Serialize;
+use thiserror::Error;
 use vit::executor::Precision;
 use vit::{Site, VitConfig};
 
@@ -45,6 +47,50 @@ pub struct ExtractParams {
 
 impl Meaning for ExtractParams {}
 
+/// A site that a key cannot take.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{key}` cannot read {site} of a model of {depth} blocks; it takes {accepted} with I below {depth}")]
+pub struct ParamsError {
+    /// Key of the study.
+    pub key: &'static str,
+    /// The site.
+    pub site: Site,
+    /// Blocks of the model.
+    pub depth: usize,
+    /// Names of the sites that the key takes.
+    pub accepted: &'static str,
+}
+
+impl From<ParamsError> for StageError {
+    fn from(e: ParamsError) -> Self {
+        Self::new(ErrorKind::Config, &e, "", format_args!("correct `{}` of the study", e.key))
+    }
+}
+
+const ALL_TOKENS: &str = "with_position, block_I, final, query_I, key_I or value_I";
+const ALL_OR_PATCHES: &str = "patch_embed, with_position, block_I, final, query_I, key_I or value_I";
+
+impl ExtractParams {
+    /// Whether every site can be used as it is meant. Vectors, pooling and outliers index CLS, registers and patches,
+    /// so their sites must hold all tokens; rows of statistics may be of patches alone; attention is no token.
+    pub fn check(&self) -> Result<(), ParamsError> {
+        let depth = self.model.depth;
+        let check = |key, site: Site, accepted| {
+            let fits = match site {
+                Site::PatchEmbed => accepted == ALL_OR_PATCHES,
+                Site::WithPosition | Site::Final => true,
+                Site::Block(i) | Site::Query(i) | Site::Key(i) | Site::Value(i) => (i as usize) < depth,
+                Site::Attention(_) | Site::ClsAttention(_) => false,
+            };
+            if fits { Ok(()) } else { Err(ParamsError { key, site, depth, accepted }) }
+        };
+        check("outlier_site", self.outlier_site, ALL_TOKENS)?;
+        self.vector_sites.iter().try_for_each(|&site| check("vector_sites", site, ALL_TOKENS))?;
+        self.pooled.iter().try_for_each(|pool| check("pooled", pool.site, ALL_TOKENS))?;
+        self.stats_sites.iter().try_for_each(|&site| check("stats_sites", site, ALL_OR_PATCHES))
+    }
+}
+
 /// Which CLS and mean patch to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct PoolSite {
@@ -69,6 +115,8 @@ pub struct Tuning {
     pub encode_threads: usize,
     /// Threads that read and decode.
     pub decode_threads: usize,
+    /// Threads that make rows of passes; 0: the encoding threads do.
+    pub map_threads: usize,
     /// Images that may be in flight between the first read and the last write.
     pub window: usize,
     /// Whether a GPU encodes.
@@ -79,12 +127,19 @@ impl Tuning {
     /// For a CPU with so many cores.
     pub fn cpu(cores: usize) -> Self {
         let cores = cores.max(1);
-        Self { encode_threads: cores, decode_threads: cores, window: 8 * cores, on_device: false }
+        Self { encode_threads: cores, decode_threads: cores, map_threads: 0, window: 8 * cores, on_device: false }
     }
 
-    /// For so many devices that take `batch` images at once, fed by so many cores.
+    /// For so many devices that take `batch` images at once, fed by so many cores. A thread that waits for its device
+    /// does nothing else, or the device would wait for it.
     pub fn device(devices: usize, cores: usize, batch: usize) -> Self {
-        Self { encode_threads: devices, decode_threads: cores.max(1), window: 4 * batch * devices, on_device: true }
+        Self {
+            encode_threads: devices,
+            decode_threads: cores.max(1),
+            map_threads: cores.div_ceil(2).max(1),
+            window: 4 * batch * devices,
+            on_device: true,
+        }
     }
 }
 
@@ -95,4 +150,44 @@ fn site_name<S: serde::Serializer>(site: &Site, s: S) -> Result<S::Ok, S::Error>
 
 fn site_names<S: serde::Serializer>(sites: &[Site], s: S) -> Result<S::Ok, S::Error> {
     s.collect_seq(sites.iter().map(Site::to_string))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use crate::stage::tests::params;
+
+    #[test]
+    fn a_site_without_all_tokens_is_refused_where_tokens_are_indexed() {
+        params().check().unwrap();
+        let depth = params().model.depth as u16;
+        let good =
+            [Site::WithPosition, Site::Block(0), Site::Final, Site::Query(0), Site::Key(1), Site::Value(depth - 1)];
+        let bad = [Site::Attention(0), Site::ClsAttention(0), Site::Block(depth), Site::Key(depth)];
+        let with = |key: &str, site: Site| {
+            let p = params();
+            match key {
+                "outlier_site" => ExtractParams { outlier_site: site, ..p },
+                "vector_sites" => ExtractParams { vector_sites: vec![Site::Final, site], ..p },
+                "pooled" => ExtractParams { pooled: vec![PoolSite { site, normed: true }], ..p },
+                _ => ExtractParams { stats_sites: vec![site], ..p },
+            }
+        };
+        for key in ["outlier_site", "vector_sites", "pooled", "stats_sites"] {
+            for site in good {
+                assert_eq!(with(key, site).check(), Ok(()), "{key} {site}");
+            }
+            for site in bad {
+                let e = with(key, site).check().unwrap_err();
+                assert!(e.key == key && e.site == site && e.to_string().contains("with_position"), "{e}");
+            }
+        }
+        // No CLS and no registers there: rows of patches, but nothing that is indexed by token.
+        assert!(with("stats_sites", Site::PatchEmbed).check().is_ok());
+        for key in ["outlier_site", "vector_sites", "pooled"] {
+            assert!(with(key, Site::PatchEmbed).check().is_err(), "{key}");
+        }
+        assert_eq!(StageError::from(with("pooled", Site::PatchEmbed).check().unwrap_err()).kind, ErrorKind::Config);
+    }
 }

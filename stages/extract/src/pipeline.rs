@@ -1,13 +1,19 @@
 //! Decode ∥ forward ∥ write, in order, in bounded memory, with the same result on any number of threads.
 //!
 //! ```text
-//! decoders ──▶ prepared images ──▶ encoders ──▶ finished images ──▶ the calling thread, in input order
-//!    ▲                                                                     │
-//!    └───────────── a window of positions that may be in flight ◀──────────┘
+//! decoders ──▶ prepared images ──▶ encoders ──▶ passes ──▶ mappers ──▶ rows ──▶ the calling thread, in input order
+//!    ▲                                                                                    │
+//!    └───────────────────── a window of positions that may be in flight ◀─────────────────┘
 //! ```
+//! On a CPU the encoders map too: one image per thread keeps every core busy. A device has a thread of its own that
+//! does nothing else, so that it never waits for rows to be made.
+//!
 //! Position `i` may be read only when `i < written + window`, so whatever a slow image holds up is bounded too. An
 //! encoder that wants batches takes positions `[k·B, (k+1)·B)` together, never what happens to be ready: batch
 //! composition can change last bits on a GPU.
+//!
+//! A panic in a worker is caught: of a decoder it costs one image, of an encoder or a mapper it ends the run with its
+//! words. No thread ever waits for one that is gone.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,10 +23,11 @@ use std::time::Duration;
 
 use datasets::{Preprocess, Source};
 use engine::{ErrorKind, StageError};
+use schemas::fenced;
 use vit::{Encoder, Pixels, Request, Trace, VitError};
 
 use crate::params::Tuning;
-use crate::prepare::{Prepared, Skip, prepare, unencodable};
+use crate::prepare::{Prepared, Skip, decoder_bug, prepare, unencodable};
 
 /// What is streamed, and through what.
 pub struct Stream<'a> {
@@ -53,26 +60,35 @@ pub struct Encoded<'a> {
 /// What becomes of one position.
 type Done<R> = (usize, Result<R, Skip>);
 
+/// An image and its pass, before a mapper has seen them.
+type Passed = Done<(Prepared, Trace)>;
+
 /// How long a blocked thread sleeps before it looks whether it should stop.
 const NAP: Duration = Duration::from_millis(50);
 
 impl Stream<'_> {
-    /// Encodes every index; `map` runs on the encoding threads, `sink` on this one, in input order.
+    /// Encodes every index; `map` runs on many threads, `sink` on this one, in input order.
     pub fn run<R: Send>(
         &self,
         map: impl Fn(Encoded<'_>) -> Result<R, Skip> + Sync,
         mut sink: impl FnMut(usize, Result<R, Skip>) -> Result<(), StageError>,
     ) -> Result<(), StageError> {
         let stop = AtomicBool::new(false);
-        let window = Window::new(self.tuning.window.max(2 * self.encoder.batch()));
+        let batch = self.encoder.batch().max(1);
+        let window = Window::new(self.tuning.window.max(2 * batch));
         let next = AtomicUsize::new(0);
         // A queue longer than the window can never be full for good.
         let (to_encode, prepared) = sync_channel(window.size);
+        // Passes are large: each device may be one batch ahead of the mappers.
+        let (to_map, passed) = sync_channel(batch * self.tuning.encode_threads.max(1));
         let (to_sink, finished) = sync_channel(window.size);
-        let prepared = Mutex::new(Reorder::new(prepared, self.encoder.batch(), self.indices.len()));
+        let prepared = Mutex::new(Reorder::new(prepared, batch, self.indices.len()));
+        let passed = Mutex::new(passed);
         let stopping = || stop.load(Ordering::Relaxed) || self.cancel.load(Ordering::Relaxed);
 
         std::thread::scope(|scope| {
+            // Whatever happens on this thread, the workers must end before the scope can.
+            let _ending = Ending { stop: &stop, window: &window };
             for _ in 0..self.tuning.decode_threads.max(1) {
                 let to_encode = to_encode.clone();
                 let (next, window, stopping) = (&next, &window, &stopping);
@@ -82,7 +98,8 @@ impl Stream<'_> {
                         if position >= self.indices.len() || !window.wait(position, stopping) {
                             return;
                         }
-                        let image = prepare(self.source, self.indices[position], self.preprocess);
+                        let image = fenced(|| prepare(self.source, self.indices[position], self.preprocess))
+                            .unwrap_or_else(|words| Err(decoder_bug(&words)));
                         if !send(&to_encode, (position, image), stopping) {
                             return;
                         }
@@ -91,31 +108,60 @@ impl Stream<'_> {
             }
             drop(to_encode);
             for _ in 0..self.tuning.encode_threads.max(1) {
-                let to_sink = to_sink.clone();
+                let (to_map, to_sink) = (to_map.clone(), to_sink.clone());
                 let (prepared, stopping, map) = (&prepared, &stopping, &map);
                 scope.spawn(move || {
                     while let Some(batch) = next_batch(prepared, stopping) {
-                        match self.encode(batch, map) {
-                            Ok(results) => {
-                                if !results.into_iter().all(|r| send(&to_sink, Ok(r), stopping)) {
-                                    return;
-                                }
-                            }
+                        let passes = match fenced(|| self.encode(batch)).unwrap_or_else(|words| Err(bug(&words))) {
+                            Ok(passes) => passes,
                             Err(e) => {
                                 send(&to_sink, Err(e), stopping);
+                                return;
+                            }
+                        };
+                        for pass in passes {
+                            let sent = if self.tuning.map_threads > 0 {
+                                send(&to_map, pass, stopping)
+                            } else {
+                                send(&to_sink, self.mapped(pass, map), stopping)
+                            };
+                            if !sent {
                                 return;
                             }
                         }
                     }
                 });
             }
+            drop(to_map);
+            for _ in 0..self.tuning.map_threads {
+                let to_sink = to_sink.clone();
+                let (passed, stopping, map) = (&passed, &stopping, &map);
+                scope.spawn(move || {
+                    while let Some(pass) = next_pass(passed, stopping) {
+                        if !send(&to_sink, self.mapped(pass, map), stopping) {
+                            return;
+                        }
+                    }
+                });
+            }
             drop(to_sink);
-            let drained = self.drain(&finished, &window, &mut sink, &stopping);
-            // Whatever happened, the workers must end before the scope can.
-            stop.store(true, Ordering::Relaxed);
-            window.wake();
-            drained
+            self.drain(&finished, &window, &mut sink, &stopping)
         })
+    }
+
+    /// Rows of one pass.
+    fn mapped<R>(
+        &self,
+        (position, pass): Passed,
+        map: &(impl Fn(Encoded<'_>) -> Result<R, Skip> + Sync),
+    ) -> Result<Done<R>, StageError> {
+        let index = self.indices[position];
+        let rows = pass.map(|(prepared, trace)| fenced(|| map(Encoded { index, prepared: &prepared, trace })));
+        match rows {
+            Ok(Ok(rows)) => Ok((position, rows)),
+            Ok(Err(words)) => Err(bug(&words)),
+            Err(skip) => Ok((position, Err(skip))),
+        }
     }
 
     /// Takes finished images off the queue and hands them over in input order.
@@ -137,8 +183,7 @@ impl Stream<'_> {
                 Ok(Err(e)) => return Err(e),
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => {
-                    let what = "an encoding thread ended before its work";
-                    return Err(StageError::new(ErrorKind::Bug, what, "", "please report this"));
+                    return Err(bug("the workers ended before their work"));
                 }
             };
             while let Some(result) = early.remove(&written) {
@@ -151,16 +196,12 @@ impl Stream<'_> {
     }
 
     /// Encodes one batch, size by size.
-    fn encode<R>(
-        &self,
-        batch: Vec<Done<Prepared>>,
-        map: &(impl Fn(Encoded<'_>) -> Result<R, Skip> + Sync),
-    ) -> Result<Vec<Done<R>>, StageError> {
-        let mut results = Vec::with_capacity(batch.len());
+    fn encode(&self, batch: Vec<Done<Prepared>>) -> Result<Vec<Passed>, StageError> {
+        let mut passes = Vec::with_capacity(batch.len());
         let mut by_size: BTreeMap<(usize, usize), Vec<(usize, Prepared)>> = BTreeMap::new();
         for (position, image) in batch {
             match image {
-                Err(skip) => results.push((position, Err(skip))),
+                Err(skip) => passes.push((position, Err(skip))),
                 Ok(image) => {
                     by_size.entry((image.pixels.height, image.pixels.width)).or_default().push((position, image));
                 }
@@ -168,17 +209,34 @@ impl Stream<'_> {
         }
         for ((height, width), images) in by_size {
             if let Err(e) = self.encoder.layout(height, width) {
-                results.extend(images.iter().map(|(position, _)| (*position, Err(unencodable(&e)))));
+                passes.extend(images.iter().map(|(position, _)| (*position, Err(unencodable(&e)))));
                 continue;
             }
             let pixels: Vec<&Pixels> = images.iter().map(|(_, image)| &image.pixels).collect();
             let traces = self.encoder.encode(&pixels, self.want).map_err(|e| device_error(&e))?;
-            for ((position, prepared), trace) in images.iter().zip(traces) {
-                let index = self.indices[*position];
-                results.push((*position, map(Encoded { index, prepared, trace })));
+            if traces.len() != images.len() {
+                return Err(bug("the encoder gave another number of passes than it was given images"));
             }
+            passes.extend(images.into_iter().zip(traces).map(|((position, image), t)| (position, Ok((image, t)))));
         }
-        Ok(results)
+        Ok(passes)
+    }
+}
+
+fn bug(words: &str) -> StageError {
+    StageError::new(ErrorKind::Bug, words, "", "please report this; finished shards are kept")
+}
+
+/// Ends the workers of a stream when dropped, by a return or by a panic.
+struct Ending<'a> {
+    stop: &'a AtomicBool,
+    window: &'a Window,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.window.wake();
     }
 }
 
@@ -292,3 +350,19 @@ fn next_batch(prepared: &Mutex<Reorder>, stopping: &dyn Fn() -> bool) -> Option<
         }
     }
 }
+
+/// The next pass, or nothing when there will be none or the run stops.
+fn next_pass(passed: &Mutex<Receiver<Passed>>, stopping: &dyn Fn() -> bool) -> Option<Passed> {
+    let passed = passed.lock().unwrap_or_else(PoisonError::into_inner);
+    while !stopping() {
+        match passed.recv_timeout(NAP) {
+            Ok(pass) => return Some(pass),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return None,
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;

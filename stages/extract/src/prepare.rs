@@ -37,6 +37,11 @@ pub fn prepare(source: &dyn Source, index: usize, preprocess: &Preprocess) -> Re
     })
 }
 
+/// A decoder panicked on this image: our fault, and no reason to lose the others.
+pub fn decoder_bug(words: &str) -> Skip {
+    Skip::new("a bug in decoding", &format_args!("{words}; please report this"))
+}
+
 /// Encoder errors that belong to one image.
 pub fn unencodable(e: &vit::VitError) -> Skip {
     Skip::new("unsuitable size", e)

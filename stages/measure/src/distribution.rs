@@ -9,6 +9,11 @@ use schemas::outlier::quantile_sorted;
 /// Values kept for quantiles.
 const KEPT_MAX: usize = 1 << 22;
 
+/// Memory of a sample of so many values, at most.
+pub fn sample_bytes(values: u64) -> u64 {
+    4 * values.min(KEPT_MAX as u64)
+}
+
 /// A growing sample.
 #[derive(Debug, Clone)]
 pub struct Distribution {

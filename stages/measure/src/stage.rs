@@ -8,7 +8,7 @@ use schemas::tables::{NormHistograms, Scores, TokenStats};
 use schemas::{Canonical, Meaning, Name};
 use serde::Serialize;
 
-use crate::distribution::{Distribution, auc};
+use crate::distribution::{Distribution, auc, sample_bytes};
 use crate::onset::onset;
 use crate::tally::Tally;
 
@@ -31,9 +31,18 @@ pub struct Measure {
     pub params: MeasureParams,
     /// `token_stats` and `norm_histograms` of one extraction.
     pub inputs: Vec<TableRef>,
+    /// Sites that `token_stats` has rows of: how many samples are in memory at once.
+    pub stats_sites: usize,
     /// Hive folders.
     pub partition: Partition,
 }
+
+/// Kinds whose samples grow with the patches: all, normal, outlier.
+const PATCH_KINDS: u64 = 3;
+/// Samples of cosines, at `patch_embed` and `with_position`, and the copies that their AUC sorts.
+const COSINES: u64 = 2 * PATCH_KINDS + 2;
+/// A batch of 64 Ki rows in memory and as read, and the process.
+const BASE_BYTES: u64 = 64 << 20;
 
 impl Stage for Measure {
     fn name(&self) -> &'static str {
@@ -58,10 +67,11 @@ impl Stage for Measure {
 
     fn estimate(&self, inputs: &Sizes) -> Estimate {
         let rows = inputs.get("token_stats").copied().unwrap_or(0);
+        let sites = self.stats_sites.max(1) as u64;
         Estimate {
             items: 1,
             tables: [("scores", engine::stage::TableSize { rows: 200, bytes: 16 << 10 })].into(),
-            host_bytes: 256 << 20,
+            host_bytes: BASE_BYTES + sample_bytes(rows / sites) * (PATCH_KINDS * sites + COSINES),
             // Five million narrow rows a second, measured.
             secs: rows as f64 / 5e6,
             ..Estimate::default()

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ProbeError;
 use crate::least_squares::Linear;
-use crate::samples::{PixelKey, Samples, Subjects};
+use crate::samples::{PixelKey, Samples, Subjects, check_kinds, patch_kinds};
 use crate::score::{Score, clustered_mean};
 use crate::split::{ImageKey, Labelled, Split};
 
@@ -53,15 +53,7 @@ impl Pixels {
         if !(self.ridge.is_finite() && self.ridge >= 0.0) {
             return Err(ProbeError::Range { name: "ridge", value: self.ridge });
         }
-        match self.subjects.iter().find(|s| *s != "normal" && *s != "outlier") {
-            Some(found) => Err(ProbeError::Kind { found: found.clone() }),
-            None => Ok(()),
-        }
-    }
-
-    /// The kinds of patch that it reads.
-    pub fn kinds(&self) -> Vec<String> {
-        if self.subjects.is_empty() { vec!["normal".into(), "outlier".into()] } else { self.subjects.clone() }
+        check_kinds(&self.subjects)
     }
 
     pub(crate) fn run(
@@ -72,8 +64,7 @@ impl Pixels {
         cancel: &AtomicBool,
     ) -> Result<Vec<Score>, StageError> {
         let nothing = Samples::default();
-        let scores: Vec<Vec<Score>> = self
-            .kinds()
+        let scores: Vec<Vec<Score>> = patch_kinds(&self.subjects)
             .par_iter()
             .map(|kind| {
                 if cancel.load(Ordering::Relaxed) {

@@ -11,6 +11,7 @@
 //! Standard errors take images, not tokens, as independent. `blind_distance_cells` is the distance of the best constant
 //! cell, chosen on the training tokens: what a model without information reaches.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine::StageError;
@@ -21,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::ProbeError;
 use crate::least_squares::Linear;
 use crate::logistic::{Design, LogisticParams};
-use crate::samples::{Samples, Subjects};
+use crate::samples::{Samples, Subjects, check_kinds, patch_kinds};
 use crate::score::{Score, clustered_mean};
 use crate::split::{ImageKey, Labelled, Split};
 
@@ -106,15 +107,7 @@ impl Position {
             }
             PositionModel::LeastSquares { .. } => {}
         }
-        match self.subjects.iter().find(|s| *s != "normal" && *s != "outlier") {
-            Some(found) => Err(ProbeError::Kind { found: found.clone() }),
-            None => Ok(()),
-        }
-    }
-
-    /// The kinds of patch that it reads.
-    pub fn kinds(&self) -> Vec<String> {
-        if self.subjects.is_empty() { vec!["normal".into(), "outlier".into()] } else { self.subjects.clone() }
+        check_kinds(&self.subjects)
     }
 
     pub(crate) fn run(
@@ -128,17 +121,13 @@ impl Position {
             return Err(ProbeError::Grid { image: images[i].0.1, found: grids[i], wanted }.into());
         }
         let nothing = Samples::default();
-        let kinds = self.kinds();
-        let split: Vec<(&Samples, Vec<usize>, Vec<usize>)> = kinds
+        let kinds = patch_kinds(&self.subjects);
+        let samples: Vec<&Samples> = kinds.iter().map(|kind| subjects.get(kind).unwrap_or(&nothing)).collect();
+        let (all, tested): (Vec<_>, Vec<_>) = samples
             .iter()
-            .map(|kind| {
-                let samples = subjects.get(kind).unwrap_or(&nothing);
-                let (train, test) = self.split.apply(images, &samples.images);
-                (samples, train, test)
-            })
-            .collect();
-        let all: Vec<(&Samples, Vec<usize>)> = split.iter().map(|(s, train, _)| (*s, train.clone())).collect();
-        let tested: Vec<(&Samples, Vec<usize>)> = split.iter().map(|(s, _, test)| (*s, test.clone())).collect();
+            .zip(self.sides(images, &samples))
+            .map(|(&samples, (train, test))| ((samples, train), (samples, test)))
+            .unzip();
         let predictions: Vec<Option<Prediction>> = if self.separate {
             (all, tested)
                 .into_par_iter()
@@ -154,12 +143,24 @@ impl Position {
             self.predict(&Side::of(&all), &sides)?
         };
         let mut scores = Vec::new();
-        for ((kind, prediction), (samples, ..)) in kinds.iter().zip(&predictions).zip(&split) {
-            let with: std::collections::BTreeSet<_> = samples.images.iter().collect();
+        for ((kind, prediction), samples) in kinds.iter().zip(&predictions).zip(&samples) {
+            let with: BTreeSet<_> = samples.images.iter().collect();
             let without = (images.len() - with.len()) as u32;
             scores.extend(self.score(kind, prediction.as_ref(), without));
         }
         Ok(scores)
+    }
+
+    /// Rows of each kind that teach and that are tested. One model for all kinds has one split of all their images: were
+    /// it drawn kind by kind, an image that is tested by its normal tokens would teach by its outliers.
+    fn sides(&self, images: &[Labelled], kinds: &[&Samples]) -> Vec<(Vec<usize>, Vec<usize>)> {
+        if self.separate {
+            return kinds.iter().map(|s| self.split.apply(images, &s.images)).collect();
+        }
+        let rows: Vec<ImageKey> = kinds.iter().flat_map(|s| &s.images).copied().collect();
+        let test: BTreeSet<usize> = self.split.apply(images, &rows).1.into_iter().collect();
+        let starts = kinds.iter().scan(0, |at, s| Some(std::mem::replace(at, *at + s.rows())));
+        kinds.iter().zip(starts).map(|(s, start)| (0..s.rows()).partition(|i| !test.contains(&(start + i)))).collect()
     }
 
     /// One model, tested on several sides; `None` where there is nothing to train or to test on.
@@ -330,6 +331,28 @@ mod tests {
             // Chance is 1/36.
             assert!(get(&scores, "outlier", "top1_frac") < 0.1);
             assert!(get(&scores, "outlier", "mean_distance_cells") > 1.8);
+        }
+    }
+
+    /// Breaks when the split is drawn for each kind: they have other images, so the same seed draws other ones.
+    #[test]
+    fn one_model_for_all_kinds_is_not_tested_on_images_that_taught_it() {
+        let (mut subjects, images, _) = planted(0.2);
+        let without = subjects.get_mut("outlier").unwrap();
+        let kept: Vec<usize> = (0..without.rows()).filter(|&i| without.images[i].1 % 3 > 0).collect();
+        without.images = kept.iter().map(|&i| without.images[i]).collect();
+        let kinds = [&subjects["normal"], &subjects["outlier"]];
+        for split in [Split::Sklearn { test_frac: 0.2, seed: 42 }, Split::Random { test_frac: 0.2, seed: 42 }] {
+            let sides = Position { separate: false, split, ..softmax() }.sides(&images, &kinds);
+            let images_of = |rows: &[usize], kind: &Samples| rows.iter().map(|&i| kind.images[i]).collect::<Vec<_>>();
+            let (mut train, mut test) = (BTreeSet::new(), BTreeSet::new());
+            for ((teach, tested), kind) in sides.iter().zip(kinds) {
+                train.extend(images_of(teach, kind));
+                test.extend(images_of(tested, kind));
+            }
+            assert!(train.is_disjoint(&test), "{split:?}");
+            assert_eq!((train.len(), test.len()), (120, 30));
+            assert!(sides.iter().all(|(train, test)| !train.is_empty() && !test.is_empty()));
         }
     }
 

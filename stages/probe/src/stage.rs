@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::ProbeError;
 use crate::pixels::Pixels;
 use crate::position::Position;
-use crate::samples::Runs;
+use crate::samples::{Runs, patch_kinds};
 use crate::split::Split;
 use crate::token_class::VectorClass;
 
@@ -56,7 +56,8 @@ impl Experiment {
         }
     }
 
-    fn check(&self) -> Result<(), ProbeError> {
+    /// Checks the ranges and the kinds of token.
+    pub fn check(&self) -> Result<(), ProbeError> {
         match self {
             Self::TokenClass(e) => {
                 e.protocol.check()?;
@@ -73,14 +74,20 @@ impl Experiment {
     }
 }
 
-/// One experiment on finished tables. History of versions: 1, the first.
+/// One experiment on finished tables. History of versions: 1, the first; 2, classes of two runs are matched by name,
+/// and one position model for all kinds has one split for all kinds.
 #[derive(Debug, Clone)]
 pub struct ProbeStage {
     experiment: Experiment,
     train: Vec<TableRef>,
     test: Vec<TableRef>,
     partition: Partition,
+    /// Channels of a vector and threads that fit, for the estimate alone.
+    size: (usize, usize),
 }
+
+/// Copies of a task's vectors in f64 while it is fitted: as read, scaled or selected, and the solver's own.
+const COPIES: u64 = 3;
 
 impl ProbeStage {
     /// `train` and `test` are the outputs of one extraction each, of which the needed tables are taken; `test` is given
@@ -105,7 +112,13 @@ impl ProbeStage {
             Ok(tables.iter().filter(|t| experiment.tables().contains(&t.table)).cloned().collect())
         };
         let (train, test) = (needed(train)?, test.map(needed).transpose()?.unwrap_or_default());
-        Ok(Self { experiment, train, test, partition })
+        Ok(Self { experiment, train, test, partition, size: (768, 1) })
+    }
+
+    /// The same with a better estimate: channels of a vector, and threads that fit at once.
+    #[must_use]
+    pub fn sized(self, width: usize, threads: usize) -> Self {
+        Self { size: (width, threads.max(1)), ..self }
     }
 }
 
@@ -115,7 +128,22 @@ impl Stage for ProbeStage {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
+    }
+
+    fn detail(&self) -> String {
+        let (site, subjects) = match &self.experiment {
+            Experiment::TokenClass(e) | Experiment::PooledClass(e) => (&e.site, &e.subjects),
+            Experiment::Position(e) => (&e.site, &e.subjects),
+            Experiment::Pixels(e) => (&e.site, &e.subjects),
+        };
+        let dataset = |p: &Partition| p.iter().find(|(key, _)| *key == "dataset").map(|(_, value)| value.clone());
+        let train = self.train.first().and_then(|t| dataset(&t.partition));
+        let train = train.filter(|train| dataset(&self.partition).as_ref() != Some(train));
+        let mut words = vec![self.experiment.name().to_owned(), site.clone()];
+        words.extend(subjects.iter().cloned());
+        words.extend(train.map(|train| format!("from {train}")));
+        words.join(" ")
     }
 
     fn inputs(&self) -> Vec<TableRef> {
@@ -131,14 +159,25 @@ impl Stage for ProbeStage {
     }
 
     fn estimate(&self, inputs: &Sizes) -> Estimate {
-        // Guesses for vectors of 768 channels: 4 bytes as read, 8 as fitted, and a second or so per ten thousand.
-        let vectors = ["token_vectors", "pooled"].iter().filter_map(|t| inputs.get(t)).sum::<u64>();
+        let of = |table: &str| inputs.get(table).copied().unwrap_or(0);
+        let vectors = of("token_vectors") + of("pooled");
+        let (width, threads) = (self.size.0 as u64, self.size.1 as u64);
+        // Rows that are fitted at once: a task of a class is one vector per image; a place is read from all kinds.
+        let fitted = match &self.experiment {
+            Experiment::TokenClass(_) | Experiment::PooledClass(_) => vectors.min(threads * of("images")),
+            Experiment::Position(e) if e.separate => vectors * threads.min(2) / 2,
+            Experiment::Position(_) => vectors,
+            Experiment::Pixels(_) => vectors * threads.min(2) / 2,
+        };
+        // A patch has about as many pixels as a small model has channels.
+        let read = 4 * (vectors * width + of("token_pixels") * 588);
         let scores = engine::stage::TableSize { rows: 64, bytes: 16 << 10 };
         Estimate {
             items: 1,
             tables: [(Scores::NAME, scores)].into(),
-            host_bytes: vectors * 768 * 12,
-            secs: 0.1 + vectors as f64 / 1e4,
+            host_bytes: read + 8 * COPIES * fitted * width,
+            // A second or so per ten thousand vectors of 768 channels.
+            secs: 0.1 + (vectors * width) as f64 / 7.68e6,
             ..Estimate::default()
         }
     }
@@ -146,23 +185,34 @@ impl Stage for ProbeStage {
     fn run(&self, _shard: &Shard, io: &mut ShardIo<'_>) -> Result<ShardReport, StageError> {
         let runs = Runs { train: &self.train, test: &self.test };
         let cancel = io.cancel_flag();
-        let (images, grids) = runs.images(io)?;
+        let mut encoded = runs.images(io)?;
+        let strangers = match &self.experiment {
+            Experiment::TokenClass(_) | Experiment::PooledClass(_) => encoded.match_classes(),
+            Experiment::Position(_) | Experiment::Pixels(_) => 0,
+        };
+        let (images, grids) = (&encoded.labelled, &encoded.grids);
         let found = match &self.experiment {
             Experiment::TokenClass(e) => {
                 let tokens = runs.tokens(io, &e.site, &e.subjects)?;
-                e.run(self.experiment.name(), &tokens, &images, cancel)?
+                e.run(self.experiment.name(), &tokens, images, cancel)?
             }
             Experiment::PooledClass(e) => {
                 let pooled = runs.pooled(io, &e.site, &e.subjects)?;
-                e.run(self.experiment.name(), &pooled, &images, cancel)?
+                e.run(self.experiment.name(), &pooled, images, cancel)?
             }
-            Experiment::Position(e) => e.run(&runs.tokens(io, &e.site, &e.kinds())?, &images, &grids, cancel)?,
+            Experiment::Position(e) => {
+                e.run(&runs.tokens(io, &e.site, &patch_kinds(&e.subjects))?, images, grids, cancel)?
+            }
             Experiment::Pixels(e) => {
-                e.run(&runs.tokens(io, &e.site, &e.kinds())?, &runs.pixels(io)?, &images, cancel)?
+                e.run(&runs.tokens(io, &e.site, &patch_kinds(&e.subjects))?, &runs.pixels(io)?, images, cancel)?
             }
         };
         let mut scores = Scores::default();
-        for score in found {
+        for mut score in found {
+            if strangers > 0 {
+                let note = format!("{strangers} test images are of classes that no training image has");
+                score.note = if score.note.is_empty() { note } else { format!("{}; {note}", score.note) };
+            }
             score.push(&mut scores);
         }
         io.write(scores)?;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! encoder_speed [--models dinov2_vits14,dinov2_vitb14] [--sizes 224,518] [--threads 1,2] [--secs 3]
+//!               [--precisions f32,bf16] [--kernel amx|avx512|portable]
 //! ```
 //! Every thread encodes images of its own and reads the final tokens, as an extraction does; there is no batch.
 //! `benches/peers/encoder_torch.py` measures the same models in `PyTorch`.
@@ -11,7 +12,7 @@ use std::error::Error;
 use std::sync::Barrier;
 use std::time::Instant;
 
-use vit::cpu::CpuVit;
+use vit::cpu::{CpuVit, Kernel};
 use vit::weights::expected;
 use vit::{Encoder, Params, Pixels, Request, Site, VitConfig, VitError};
 
@@ -20,22 +21,32 @@ struct Wanted {
     sizes: Vec<usize>,
     threads: Vec<usize>,
     secs: f64,
+    precisions: Vec<String>,
+    /// Of bf16; none: the best of this machine.
+    kernel: Option<Kernel>,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let wanted = wanted(std::env::args().skip(1))?;
     for name in &wanted.models {
         let config = vit::zoo::find(name)?.config;
-        let encoder = CpuVit::new(&config, &random_params(&config))?;
-        for &size in &wanted.sizes {
-            let pixels = random_pixels(size);
-            for &threads in &wanted.threads {
-                let (images, secs) = measure(&encoder, &pixels, threads, wanted.secs)?;
-                let line = serde_json::json!({
-                    "model": name, "variant": "vitals", "size_px": size, "threads": threads, "images": images,
-                    "secs": secs, "images_per_sec": images as f64 / secs,
-                });
-                println!("{line}");
+        let params = random_params(&config);
+        for precision in &wanted.precisions {
+            let encoder = match precision.as_str() {
+                "f32" => CpuVit::new(&config, &params)?,
+                "bf16" => CpuVit::bf16(&config, &params, wanted.kernel)?,
+                _ => return Err(format!("unknown precision {precision}; use f32 or bf16").into()),
+            };
+            for &size in &wanted.sizes {
+                let pixels = random_pixels(size);
+                for &threads in &wanted.threads {
+                    let (images, secs) = measure(&encoder, &pixels, threads, wanted.secs)?;
+                    let line = serde_json::json!({
+                        "model": name, "variant": "vitals", "precision": precision, "size_px": size,
+                        "threads": threads, "images": images, "secs": secs, "images_per_sec": images as f64 / secs,
+                    });
+                    println!("{line}");
+                }
             }
         }
     }
@@ -48,6 +59,8 @@ fn wanted(mut args: impl Iterator<Item = String>) -> Result<Wanted, Box<dyn Erro
         sizes: vec![224],
         threads: vec![1, 2],
         secs: 3.0,
+        precisions: vec!["f32".to_owned()],
+        kernel: None,
     };
     while let Some(key) = args.next() {
         let value = args.next().ok_or_else(|| format!("{key} needs a value"))?;
@@ -57,7 +70,12 @@ fn wanted(mut args: impl Iterator<Item = String>) -> Result<Wanted, Box<dyn Erro
             "--sizes" => wanted.sizes = numbers()?,
             "--threads" => wanted.threads = numbers()?,
             "--secs" => wanted.secs = value.parse()?,
-            _ => return Err(format!("unknown argument {key}; use --models, --sizes, --threads, --secs").into()),
+            "--precisions" => wanted.precisions = value.split(',').map(str::to_owned).collect(),
+            "--kernel" => wanted.kernel = Some(value.parse()?),
+            _ => {
+                let known = "--models, --sizes, --threads, --secs, --precisions, --kernel";
+                return Err(format!("unknown argument {key}; use {known}").into());
+            }
         }
     }
     Ok(wanted)

@@ -38,6 +38,16 @@ pub struct Mlp {
     pub activation: Activation,
 }
 
+impl Mlp {
+    /// Width of the first projection: the hidden width, twice for a gate.
+    pub fn expanded(self) -> usize {
+        match self.activation {
+            Activation::Gelu | Activation::QuickGelu => self.hidden,
+            Activation::SwiGlu => 2 * self.hidden,
+        }
+    }
+}
+
 /// Activation of the feed-forward network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -137,13 +137,14 @@ pub fn open(
     if !resolved.is_cpu() {
         return Ok(Box::new(CandleVit::on(config, params, &resolved, precision.dtype())?));
     }
-    if precision != Precision::F32 {
-        return Err(VitError::Device {
+    match precision {
+        Precision::F32 => Ok(Box::new(CpuVit::new(config, params)?)),
+        Precision::Bf16 => Ok(Box::new(CpuVit::bf16(config, params, None)?)),
+        Precision::F16 => Err(VitError::Device {
             device: device.to_string(),
-            problem: format!("the CPU runs f32 only, not {precision}; use precision f32, or a GPU"),
-        });
+            problem: "the CPU does not run f16; use precision f32 or bf16, or a GPU".to_owned(),
+        }),
     }
-    Ok(Box::new(CpuVit::new(config, params)?))
 }
 
 /// Reads `auto`, `cpu`, `cuda:N` or `cuda:N,M,…`: the devices that share the work.

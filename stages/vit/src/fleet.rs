@@ -30,14 +30,27 @@ impl Fleet {
         Ok(Self { encoders, idle, returned: Condvar::new() })
     }
 
-    fn take(&self) -> usize {
+    fn take(&self) -> Taken<'_> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(i) = idle.pop() {
-                return i;
+                return Taken { fleet: self, i };
             }
             idle = self.returned.wait(idle).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+}
+
+/// An encoder in use. It goes back even from a call that panics, or the others would wait for it for ever.
+struct Taken<'a> {
+    fleet: &'a Fleet,
+    i: usize,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.fleet.idle.lock().unwrap_or_else(PoisonError::into_inner).push(self.i);
+        self.fleet.returned.notify_one();
     }
 }
 
@@ -51,11 +64,8 @@ impl Encoder for Fleet {
     }
 
     fn encode(&self, images: &[&Pixels], want: &Request) -> Result<Vec<Trace>, VitError> {
-        let i = self.take();
-        let traces = self.encoders[i].encode(images, want);
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(i);
-        self.returned.notify_one();
-        traces
+        let taken = self.take();
+        self.encoders[taken.i].encode(images, want)
     }
 
     fn final_norm(&self) -> &FinalNorm {
@@ -96,5 +106,40 @@ mod tests {
         });
         assert_eq!(fleet.idle.lock().unwrap().len(), 2);
         assert!(Fleet::new(Vec::new()).is_err());
+    }
+
+    /// Panics at every image without width.
+    struct Fragile(crate::cpu::CpuVit);
+
+    impl Encoder for Fragile {
+        fn config(&self) -> &VitConfig {
+            self.0.config()
+        }
+        fn layout(&self, height: usize, width: usize) -> Result<Layout, VitError> {
+            self.0.layout(height, width)
+        }
+        fn encode(&self, images: &[&Pixels], want: &Request) -> Result<Vec<Trace>, VitError> {
+            assert!(images.iter().all(|image| image.width > 0), "no width");
+            self.0.encode(images, want)
+        }
+        fn final_norm(&self) -> &FinalNorm {
+            self.0.final_norm()
+        }
+    }
+
+    /// Breaks when a call that panics keeps its device: with none left, the next call would wait for ever.
+    #[test]
+    fn a_device_comes_back_from_a_call_that_panics() {
+        let (config, params) = planted(&Dials::default(), 0, None).unwrap();
+        let member = || -> Box<dyn Encoder> { Box::new(Fragile(crate::cpu::CpuVit::new(&config, &params).unwrap())) };
+        let fleet = Fleet::new(vec![member(), member()]).unwrap();
+        let empty = Pixels { height: 1, width: 0, data: Vec::new() };
+        for _ in 0..3 {
+            std::thread::scope(|scope| {
+                assert!(scope.spawn(|| fleet.encode(&[&empty], &Request::default())).join().is_err());
+            });
+            assert_eq!(fleet.idle.lock().unwrap().len(), 2);
+        }
+        assert!(fleet.encode(&[], &Request::default()).unwrap().is_empty());
     }
 }

@@ -10,8 +10,72 @@
 //!
 //! Weights are computed in f64 and applied in f32, rows first: the result must not depend on the executor.
 //! Source: PROTOCOLS §3; `UpSampleBicubic2d` and `UpSampleKernel` (antialiased) of `ATen`.
+//!
+//! `Positions` keeps what was resized last, for photographs of native size have nearly as many grids as images.
 
-use crate::config::Interpolation;
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use crate::config::{Interpolation, PosEmbed, VitConfig};
+use crate::error::VitError;
+use crate::weights::Params;
+
+/// Grids kept resized: a folder of photographs has a few common ones.
+const RECENT_GRIDS: usize = 16;
+
+/// Patch rows and columns.
+type Grid = (usize, usize);
+
+/// The learned positions of a model, on any grid in the form `T` of an executor.
+pub(crate) struct Positions<T> {
+    /// CLS with its position, then the registers, which have none. `[1 + R, D]`
+    pub prefix: Vec<f32>,
+    /// Of the patches, on the training grid. `[grid², D]`
+    table: Vec<f32>,
+    pos: PosEmbed,
+    width: usize,
+    /// The latest first.
+    recent: Mutex<VecDeque<(Grid, T)>>,
+}
+
+impl<T: Clone> Positions<T> {
+    /// From the parameters `pos_embed`, `cls_token` and `register_tokens`.
+    pub fn new(config: &VitConfig, params: &Params) -> Result<Self, VitError> {
+        let (d, pos) = (config.width, config.pos);
+        let slots = usize::from(pos.cls_slot);
+        let table = params.get("pos_embed", &[pos.grid * pos.grid + slots, d])?;
+        let (cls_position, table) = table.split_at(slots * d);
+        let mut prefix = params.get("cls_token", &[d])?.to_vec();
+        add_scaled(&mut prefix, cls_position, 1.0);
+        if config.registers > 0 {
+            prefix.extend_from_slice(params.get("register_tokens", &[config.registers, d])?);
+        }
+        Ok(Positions { prefix, table: table.to_vec(), pos, width: d, recent: Mutex::default() })
+    }
+
+    /// The positions of a grid, `[gh·gw, D]`, resized and then `made` by the executor unless they are still known.
+    pub fn on<E>(&self, grid: Grid, made: impl FnOnce(Vec<f32>) -> Result<T, E>) -> Result<T, E> {
+        if let Some(known) = self.known(grid) {
+            return Ok(known);
+        }
+        // Without the lock: threads on other grids must not wait, and a grid resized twice is the same twice.
+        let new = made(resize(&self.table, self.pos.grid, self.width, grid, self.pos.interpolation))?;
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.retain(|(kept, _)| *kept != grid);
+        recent.push_front((grid, new.clone()));
+        recent.truncate(RECENT_GRIDS);
+        Ok(new)
+    }
+
+    fn known(&self, grid: Grid) -> Option<T> {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = recent.iter().position(|(kept, _)| *kept == grid)?;
+        let entry = recent.remove(at)?;
+        let known = entry.1.clone();
+        recent.push_front(entry);
+        Some(known)
+    }
+}
 
 /// Weights of one axis: for each output index, the first input index and the weights from there on.
 struct Taps {
@@ -22,7 +86,7 @@ struct Taps {
 /// Resizes `table` `[grid·grid, width]` to `[gh·gw, width]`; the training grid itself comes back unchanged.
 ///
 /// A CLS row is not part of the table. `table` must hold `grid·grid·width` values.
-pub fn resize(table: &[f32], grid: usize, width: usize, (gh, gw): (usize, usize), rule: Interpolation) -> Vec<f32> {
+pub fn resize(table: &[f32], grid: usize, width: usize, (gh, gw): Grid, rule: Interpolation) -> Vec<f32> {
     assert_eq!(table.len(), grid * grid * width, "position table is not [grid*grid, width]");
     if (gh, gw) == (grid, grid) {
         return table.to_vec();
@@ -165,6 +229,36 @@ mod tests {
             }
         }
         assert!(out[6] > out[0] + 1.0);
+    }
+
+    /// Breaks when a grid is never let go (each is megabytes, and photographs have thousands), when one in use is let go
+    /// first, or when a grid is given the positions of another.
+    #[test]
+    fn the_grids_used_last_are_kept_and_no_more() {
+        let config = crate::zoo::plain(1, 2, 4, 1, Interpolation::Bicubic);
+        let config = VitConfig { registers: 1, pos: PosEmbed { grid: 3, ..config.pos }, ..config };
+        let rows = 9 + usize::from(config.pos.cls_slot);
+        let mut params = Params::default();
+        params.insert("pos_embed", [rows, 2], (0..rows * 2).map(|i| i as f32).collect());
+        params.insert("cls_token", [2], vec![10.0, 20.0]);
+        params.insert("register_tokens", [1, 2], vec![7.0, 8.0]);
+        let Ok(positions) = Positions::<Vec<f32>>::new(&config, &params) else { panic!("refused") };
+        assert_eq!(positions.prefix, [10.0, 21.0, 7.0, 8.0], "CLS with row 0, then the register as it is");
+        let made = std::cell::Cell::new(0);
+        let on = |grid: Grid| {
+            let make = |values| {
+                made.set(made.get() + 1);
+                Ok::<_, VitError>(values)
+            };
+            positions.on(grid, make).unwrap_or_default()
+        };
+        for i in 1..100 {
+            let (grid, usual) = ((i, i + 1), (3, 3));
+            assert_eq!(on(grid), resize(&positions.table, 3, 2, grid, Interpolation::Bicubic));
+            assert_eq!(on(usual), positions.table);
+        }
+        assert_eq!(made.get(), 99 + 1, "the grid in constant use was made once");
+        assert_eq!(positions.recent.lock().map_or(0, |recent| recent.len()), RECENT_GRIDS);
     }
 
     proptest! {

@@ -25,6 +25,13 @@ pub struct Request {
     pub norms: BTreeSet<Site>,
 }
 
+impl Request {
+    /// Whether anything of a site is kept.
+    pub fn wants(&self, site: Site) -> bool {
+        self.full.contains(&site) || self.norms.contains(&site)
+    }
+}
+
 /// Kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TokenKind {
@@ -99,6 +106,13 @@ pub struct Trace {
     pub full: BTreeMap<Site, SiteData>,
     /// Token norms; `PatchEmbed` has patches only, every other site has all tokens.
     pub norms: BTreeMap<Site, Vec<f32>>,
+}
+
+impl Trace {
+    /// Of an image that has been seen nothing of yet.
+    pub(crate) fn empty(layout: Layout) -> Self {
+        Trace { layout, full: BTreeMap::new(), norms: BTreeMap::new() }
+    }
 }
 
 /// Something that runs a model. One call may be given several images of one size; a CPU encoder takes them one by

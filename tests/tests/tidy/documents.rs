@@ -111,6 +111,16 @@ pub fn protocols(files: &[File]) -> Vec<String> {
             }
         }
     }
+    for file in files.iter().filter(|f| f.is_rust() && f.path.starts_with("reports/src/")) {
+        let (header, code) = file.text.split_once("\n\n").unwrap_or((&file.text, ""));
+        let (told, used) =
+            (between(header, "docs/protocols/", ".md"), between(code, "protocol: \"docs/protocols/", ".md"));
+        if let (Some(page), false) = (used.iter().find(|page| !told.contains(page)), told.is_empty()) {
+            let path = &file.path;
+            complaints
+                .push(format!("{path}: the header names {}, the page that readers get is {page}", told.join(", ")));
+        }
+    }
     let pages = files.iter().filter(|f| f.folder() == "docs/protocols" && !named.contains(&f.path));
     complaints.extend(pages.map(|f| format!("{}: no table or figure names this page; link it or delete it", f.path)));
     complaints

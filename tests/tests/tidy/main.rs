@@ -206,10 +206,15 @@ fn every_table_and_figure_has_a_protocol() {
         ),
         ("reports/src/figures/mod.rs", "Entry { id: \"f3\", asked_by: &[\"f3\"], build: f3::build }"),
         ("reports/src/figures/f3.rs", "fn build() { }\n"),
+        (
+            "reports/src/tables/t1.rs",
+            "//! Protocol: `docs/protocols/t1.md`.\n\nuse a;\nTable { protocol: \"docs/protocols/orphan.md\" }\n",
+        ),
         ("docs/protocols/t1.md", "# T\n"),
         ("docs/protocols/orphan.md", "# O\n"),
+        ("docs/protocols/lost.md", "# L\n"),
     ];
-    check(documents::protocols, &bad, 3);
+    check(documents::protocols, &bad, 4);
 }
 
 #[test]

@@ -59,8 +59,9 @@ impl WithSimd for Line<'_> {
             for (column, block) in blocks.iter_mut().enumerate() {
                 let samples = if block.is_flat {
                     let dc = i32::from(block.coefficients[0]) * self.steps[0];
-                    is_exact &= dc.abs() < LIMIT / 8;
-                    [[sample((dc + 4) >> 3); 8]; 8]
+                    let centred = (dc + 4) >> 3;
+                    is_exact &= (-512..512).contains(&centred);
+                    [[sample(centred); 8]; 8]
                 } else {
                     let (samples, exact) = inverse(&block.coefficients, self.steps);
                     is_exact &= exact;

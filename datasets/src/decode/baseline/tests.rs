@@ -53,6 +53,49 @@ fn coefficients_out_of_range_are_left() {
     assert!(super::decode(&bytes).is_none());
 }
 
+/// Eight by eight pixels whose luma block has nothing but `dc`, dequantised by `step`; the chroma is grey.
+fn flat_block(dc: i32, step: u8) -> Vec<u8> {
+    let mut bytes = vec![0xff, 0xd8, 0xff, 0xe0, 0, 16];
+    bytes.extend(b"JFIF\0\x01\x01\0\0\x01\0\x01\0\0");
+    bytes.extend([&[0xff, 0xdb, 0, 67, 0][..], &[step; 64]].concat());
+    bytes.extend([0xff, 0xc0, 0, 17, 8, 0, 8, 0, 8, 3, 1, 0x11, 0, 2, 0x11, 0, 3, 0x11, 0]);
+    // Differences of 0, 9 and 11 bits are called 00, 01 and 10; the end of a block is called 0.
+    bytes.extend([0xff, 0xc4, 0, 22, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 11]);
+    bytes.extend([0xff, 0xc4, 0, 20, 0x10, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    bytes.extend([0xff, 0xda, 0, 12, 3, 1, 0, 2, 0, 3, 0, 0, 63, 0]);
+    let (name, size) = if dc.abs() < 512 { ("01", 9) } else { ("10", 11) };
+    let value = if dc > 0 { dc } else { dc + (1 << size) - 1 };
+    // Then the end of the block, and two blocks of chroma without a difference; ones fill the last byte.
+    let bits = format!("{:1<24}", format!("{name}{value:0size$b}0000000"));
+    let bytes_of_scan = u32::from_str_radix(&bits, 2).unwrap().to_be_bytes();
+    assert!(!bytes_of_scan.contains(&0xff), "such a byte would have to be followed by a zero");
+    bytes.extend(&bytes_of_scan[1..]);
+    bytes.extend([0xff, 0xd9]);
+    bytes
+}
+
+/// libjpeg looks results up modulo 1024: from 4092 on the rounded result is 512, which wraps around to black.
+#[test]
+fn flat_blocks_are_taken_up_to_where_libjpeg_wraps_around() {
+    for (dc, step, is_taken) in [
+        (511, 8, true),
+        (341, 12, false),
+        (2047, 2, false),
+        (1365, 3, false),
+        (-1365, 3, true),
+        (-2047, 2, true),
+        (-410, 10, true),
+        (-1026, 4, false),
+    ] {
+        let bytes = flat_block(dc, step);
+        let taken = super::decode(&bytes).map(|image| image.to_rgb());
+        assert_eq!(taken.is_some(), is_taken, "{dc} × {step}");
+        if let Some(taken) = taken {
+            assert_eq!(Ok(taken), by_libjpeg(&bytes), "{dc} × {step}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1500))]
 

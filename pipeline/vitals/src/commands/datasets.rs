@@ -19,8 +19,7 @@ pub fn datasets(args: &DatasetsArgs) -> Result<(), Failure> {
             rows.extend(
                 catalog::CATALOG.iter().map(|d| vec![d.name.to_owned(), d.about.to_owned(), d.layout.to_owned()]),
             );
-            say(&columns(&rows));
-            Ok(())
+            say(&columns(&rows))
         }
         DatasetsCommand::Check { name, root, split, decode } => check(name, root, split, *decode),
     }
@@ -55,6 +54,5 @@ fn check(name: &str, root: &Path, split: &str, decode: usize) -> Result<(), Fail
     for (reason, count) in reasons {
         text += &format!("  {count} × {reason}\n");
     }
-    say(&text);
-    Ok(())
+    say(&text)
 }

@@ -9,11 +9,47 @@ pub mod run;
 pub mod status;
 pub mod trace;
 
-use std::io::Write as _;
+use std::fmt::Display;
+use std::io::{ErrorKind, Write as _, stdout};
 
-/// Writes to stdout; a closed pipe (`| head`) is no error.
-pub fn say(text: &str) {
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+use reports::ReportError;
+
+use crate::failure::{Code, Failure};
+
+/// Writes to stdout.
+pub fn say(text: &str) -> Result<(), Failure> {
+    put(text.as_bytes())
+}
+
+/// Writes bytes to stdout. A reader that has seen enough (`| head`) is no error; a full disk is.
+pub fn put(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => {
+            let what = format!("cannot print the result: {e}");
+            Err(Failure::new(Code::Shards, what, "stdout", "send it where there is room; nothing is computed again"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a report that cannot be made means for the user.
+pub fn report_failure(e: &ReportError, at: impl Display) -> Failure {
+    use ReportError as E;
+    let (code, fix) = match e {
+        E::UnknownReport { .. } => (Code::Config, "correct `tables` in the study"),
+        E::UnknownTable { .. } | E::Query(_) | E::Format { .. } => {
+            (Code::Usage, "`vitals query \"SHOW TABLES\"` lists the tables; docs/formats.md their columns")
+        }
+        E::Part { .. } | E::Damaged { .. } | E::PictureSize { .. } => {
+            (Code::Missing, "remove the damaged part with its `.done` and run again")
+        }
+        E::EmptyStore { .. } => (Code::Missing, "run a study first, or give its folder with --store"),
+        E::Io { .. } => (Code::Missing, "make the store readable"),
+        E::Write(_) => (Code::Shards, "make the folder writable or choose another `report`"),
+        E::Published(_) | E::Picture { .. } => (Code::Bug, "please report this"),
+    };
+    Failure::new(code, e, at, fix)
 }
 
 /// Pads columns to their widest cell, two blanks apart; the last column is left ragged.
@@ -33,4 +69,26 @@ pub fn columns(rows: &[Vec<String>]) -> String {
         text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn a_report_fails_by_what_is_wrong() {
+        let path = PathBuf::from("store");
+        let disk = engine::StageError::disk(&path, &ErrorKind::StorageFull.into());
+        for (e, code) in [
+            (ReportError::UnknownReport { name: "tabel1".into(), nearest: "table1".into() }, 3),
+            (ReportError::UnknownTable { name: "score".into(), present: "scores".into() }, 2),
+            (ReportError::Damaged { path: path.clone(), what: "cut".into() }, 4),
+            (ReportError::EmptyStore { path }, 4),
+            (ReportError::Write(disk), 5),
+        ] {
+            assert_eq!(report_failure(&e, "").code(), code, "{e}");
+        }
+    }
 }

@@ -5,15 +5,13 @@ use vit::weights::load;
 use super::{columns, say};
 use crate::cli::{ModelsArgs, ModelsCommand};
 use crate::failure::Failure;
-use crate::study::model::{not_found, weight_source, weights_failure};
+use crate::study::model::not_found;
+use crate::study::weights::{weight_source, weights_failure};
 
 /// `ls` and `check`.
 pub fn models(args: &ModelsArgs) -> Result<(), Failure> {
     match &args.command {
-        ModelsCommand::Ls => {
-            say(&list());
-            Ok(())
-        }
+        ModelsCommand::Ls => say(&list()),
         ModelsCommand::Check { model, weights } => check(model, weights),
     }
 }
@@ -54,6 +52,5 @@ fn check(model: &str, weights: &str) -> Result<(), Failure> {
     if !loaded.leftover.is_empty() {
         text += &format!("not part of the encoder: {}\n", loaded.leftover.join(", "));
     }
-    say(&text);
-    Ok(())
+    say(&text)
 }

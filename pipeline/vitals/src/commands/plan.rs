@@ -6,19 +6,19 @@ use super::{columns, say};
 use crate::cli::PlanArgs;
 use crate::failure::{Code, Failure};
 use crate::progress::{bytes, time};
-use crate::study::{Built, build};
+use crate::study::{Access, Built, build};
 
 /// Prints the plan; fails when it breaks the study's budget.
 pub fn plan(args: &PlanArgs) -> Result<(), Failure> {
-    let built = build(&args.study)?;
+    let built = build(&args.study, Access::Look)?;
     if args.json {
         let steps: Vec<_> = built.plan.steps.iter().map(|s| s.describe(&built.store)).collect();
         let plan = serde_json::json!({
             "title": built.report.title, "store": built.store.root(), "steps": steps, "missing": cost_of_missing(&built.plan, &built.store),
         });
-        say(&format!("{plan:#}\n"));
+        say(&format!("{plan:#}\n"))?;
     } else {
-        say(&in_words(&built));
+        say(&in_words(&built))?;
     }
     refuse_over_budget(&built)
 }

@@ -1,9 +1,10 @@
 //! `vitals query`: SQL over every table of a store.
 
-use std::io::{IsTerminal as _, Write as _, stdout};
+use std::io::{IsTerminal as _, stdout};
 
-use reports::{QueryFormat, ReportError};
+use reports::QueryFormat;
 
+use super::{put, report_failure};
 use crate::cli::{Format, QueryArgs};
 use crate::failure::{Code, Failure};
 
@@ -27,16 +28,7 @@ pub fn query(args: &QueryArgs) -> Result<(), Failure> {
         }
         Format::Parquet => QueryFormat::Parquet,
     };
-    let output = reports::query(&args.store, &args.sql, format).map_err(|e| sql_failure(&e, &args.sql))?;
-    let _ = stdout().lock().write_all(&output.bytes);
-    Ok(())
-}
-
-fn sql_failure(e: &ReportError, sql: &str) -> Failure {
-    Failure::new(
-        Code::Usage,
-        e,
-        format!("query {sql:?}"),
-        "`vitals query \"SHOW TABLES\"` lists the tables; docs/formats.md their columns",
-    )
+    let output = reports::query(&args.store, &args.sql, format)
+        .map_err(|e| report_failure(&e, format_args!("query {:?}", args.sql)))?;
+    put(&output.bytes)
 }

@@ -5,11 +5,11 @@ use engine::run::skipped;
 use super::{columns, say};
 use crate::cli::StudyArgs;
 use crate::failure::Failure;
-use crate::study::build;
+use crate::study::{Access, build};
 
 /// One line per step.
 pub fn status(args: &StudyArgs) -> Result<(), Failure> {
-    let built = build(args)?;
+    let built = build(args, Access::Look)?;
     let mut rows: Vec<Vec<String>> = vec![["step", "done", "items", "skipped", "run"].map(str::to_owned).to_vec()];
     let mut missing = 0;
     for step in &built.plan.steps {
@@ -25,6 +25,5 @@ pub fn status(args: &StudyArgs) -> Result<(), Failure> {
         ]);
     }
     let next = if missing == 0 { "All done." } else { "`vitals run` with the same study goes on." };
-    say(&format!("{}\n{missing} shards missing in {}. {next}\n", columns(&rows), built.store.root().display()));
-    Ok(())
+    say(&format!("{}\n{missing} shards missing in {}. {next}\n", columns(&rows), built.store.root().display()))
 }

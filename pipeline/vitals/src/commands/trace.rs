@@ -3,20 +3,23 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use datasets::{Crop, Filter, Preprocess, Resize};
+use datasets::{Preprocess, Resize};
 use vit::executor::{DeviceChoice, Precision, open};
 use vit::{ModelSpec, Pixels, Request, Site, SiteData};
 
 use super::say;
 use crate::cli::{TraceArgs, TracePreprocess};
 use crate::failure::{Code, Failure};
-use crate::study::model::{not_found, weight_source, weights_failure};
-use crate::study::preprocess::in_words;
+use crate::study::file::PreprocessTable;
+use crate::study::model::not_found;
+use crate::study::params::site;
+use crate::study::preprocess::{in_words, preprocess};
+use crate::study::weights::{weight_source, weights_failure};
 
 /// Encodes one image and writes the sites.
 pub fn trace(args: &TraceArgs) -> Result<(), Failure> {
     let spec = vit::zoo::find(&args.model).map_err(|e| not_found(&e))?;
-    let preprocess = preprocess(args, &spec)?;
+    let preprocess = pixels_of(args, &spec)?;
     let pixels = pixels(&args.image, &preprocess)?;
     let source = weight_source(&args.weights)?;
     let weights = vit::weights::load(&spec, &source, &crate::progress::download())
@@ -35,25 +38,18 @@ pub fn trace(args: &TraceArgs) -> Result<(), Failure> {
     let shape = vec![3, pixels.height, pixels.width];
     tensors.insert("pixels".to_owned(), SiteData { shape, data: pixels.data });
     write(&args.out, &tensors)?;
-    say(&format!("{} tensors of {} ({}) in {}\n", tensors.len(), spec.name, in_words(&preprocess), args.out.display()));
-    Ok(())
+    say(&format!("{} tensors of {} ({}) in {}\n", tensors.len(), spec.name, in_words(&preprocess), args.out.display()))
 }
 
 fn sites(text: &str, depth: usize) -> Result<Vec<Site>, Failure> {
     if text == "all" {
         return Ok(Site::all(depth));
     }
-    text.split(',')
-        .map(|name| match name.trim() {
-            "last" => Ok(Site::Block(depth as u16 - 1)),
-            name => name
-                .parse()
-                .map_err(|e| Failure::new(Code::Usage, e, "--sites", "write all, or names separated by commas")),
-        })
-        .collect()
+    text.split(',').map(|name| site(name.trim(), depth).map_err(|e| e.of_usage("--sites"))).collect()
 }
 
-fn preprocess(args: &TraceArgs, spec: &ModelSpec) -> Result<Preprocess, Failure> {
+/// The pixels of a study, with --size in place of its keys.
+fn pixels_of(args: &TraceArgs, spec: &ModelSpec) -> Result<Preprocess, Failure> {
     let bad =
         |what: String| Failure::new(Code::Usage, what, "--size", "write a side such as 518, or HxW such as 224x336");
     let size = match &args.size {
@@ -64,26 +60,23 @@ fn preprocess(args: &TraceArgs, spec: &ModelSpec) -> Result<Preprocess, Failure>
             Some((side(h)?, side(w)?))
         }
     };
-    let patch_px = spec.config.patch_px;
-    let input = &spec.input;
-    let filter = if input.bicubic { Filter::Bicubic } else { Filter::Bilinear };
-    let (resize, crop) = match args.preprocess {
-        TracePreprocess::Eval => {
-            let crop = match size {
-                None => input.crop_px,
-                Some((h, w)) if h == w => h,
-                Some(_) => return Err(bad("an evaluation crop is square".to_owned())),
-            };
-            (Resize::ShortSide(crop * input.resize_px / input.crop_px), Crop::Centre(crop))
+    let mut table = PreprocessTable { normalise: args.unit.then(|| "unit".to_owned()), ..PreprocessTable::default() };
+    let side = size.map(|(h, _)| h);
+    match args.preprocess {
+        TracePreprocess::Eval if size.is_some_and(|(h, w)| h != w) => {
+            return Err(bad("an evaluation crop is square".to_owned()));
         }
-        TracePreprocess::Square => {
-            let (height, width) = size.unwrap_or((input.crop_px, input.crop_px));
-            (Resize::Exact { height, width }, Crop::Grid { patch_px })
+        TracePreprocess::Eval => table.crop_px = side,
+        TracePreprocess::Square => (table.mode, table.resize_px) = (Some("square".to_owned()), side),
+        TracePreprocess::None => table.mode = Some("none".to_owned()),
+    }
+    let pixels = preprocess(&table, spec).map_err(|e| e.of_usage("--size"))?;
+    match (pixels.resize, size) {
+        (Resize::Exact { .. }, Some((height, width))) => {
+            Preprocess { resize: Resize::Exact { height, width }, ..pixels }.check().map_err(|e| bad(e.to_string()))
         }
-        TracePreprocess::None => (Resize::None, Crop::Grid { patch_px }),
-    };
-    let (mean, std) = if args.unit { ([0.0; 3], [1.0; 3]) } else { (input.mean, input.std) };
-    Preprocess { resize, crop, filter, mean, std }.check().map_err(|e| bad(e.to_string()))
+        _ => Ok(pixels),
+    }
 }
 
 fn pixels(image: &Path, preprocess: &Preprocess) -> Result<Pixels, Failure> {

@@ -1,21 +1,22 @@
 //! From a study file to a plan: one extraction per (model, dataset), then what reads its tables.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use engine::plan::PlanError;
 use engine::{Budget, Partition, Plan, Stage, Store, TableRef, outputs_of};
-use extract::{Calibrate, Extract, ExtractParams, PoolSite, Tuning};
+use extract::{Calibrate, EncoderSlot, Extract, Tuning};
 use measure::{Measure, MeasureParams};
 use reports::Subject;
-use vit::Site;
-use vit::executor::{Precision, devices};
+use vit::executor::devices;
 
+use super::check::{check, follows};
 use super::dataset::{OpenDataset, open};
-use super::file::{ExtractTable, StudyFile, nearest};
-use super::model::{OpenModel, resolve};
-use super::preprocess::{in_words, preprocess};
+use super::file::{ExtractTable, StudyFile};
+use super::model::{self, OpenModel, Opening};
+use super::params::{params, policy_in_words, precision};
+use super::preprocess::in_words;
+use super::weights::Digests;
 use super::{embedded, probes, truth};
 use crate::cli::StudyArgs;
 use crate::failure::{Code, Failure};
@@ -46,66 +47,77 @@ pub struct Extraction {
     pub tables: Vec<TableRef>,
 }
 
+/// What a command does with the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Looks at it; nothing is created.
+    Look,
+    /// Writes to it.
+    Write,
+}
+
 /// Reads, checks and plans a study.
-pub fn build(args: &StudyArgs) -> Result<Built, Failure> {
+pub fn build(args: &StudyArgs, access: Access) -> Result<Built, Failure> {
     let (file, folder) = match &args.study {
         Some(path) => (StudyFile::read(path)?, path.parent().unwrap_or(Path::new("")).to_owned()),
         None => (StudyFile::parse(embedded::TEXT, embedded::ORIGIN)?, PathBuf::new()),
     };
-    let config = |e: &dyn std::fmt::Display, at: &str, fix: &str| Failure::new(Code::Config, e, at, fix);
+    let declared = check(&file)?;
     let usage = |e: vit::VitError| Failure::new(Code::Usage, e, "--device", "write auto, cpu, cuda:N or cuda:N,M");
     let device = devices(args.device.as_deref().unwrap_or("auto")).map_err(usage)?;
-    let precision: Precision = file
-        .extract
-        .precision
-        .parse()
-        .map_err(|e: vit::VitError| config(&e, "[extract] precision", "write f32, bf16 or f16"))?;
-    file.extract.outliers.check().map_err(|e| config(&e, "[extract] outliers", "correct the number"))?;
-    let cores = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    let cores = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
+    threads(cores)?;
     let mut on_gpu = false;
     for one in &device {
         on_gpu |= !one.resolve().map_err(usage)?.is_cpu();
     }
     let tuning = if on_gpu { Tuning::device(device.len(), cores, 32) } else { Tuning::cpu(cores) };
 
-    let mut models = Vec::new();
-    for table in &file.models {
-        models.push(Arc::new(resolve(table, &folder, &device, precision)?));
-    }
-    unique("model", models.iter().map(|m| m.model.name.as_str()))?;
+    // Indices of datasets before gigabytes of weights.
     let mut datasets = Vec::new();
     for table in &file.datasets {
         datasets.push(open(table, &folder, args.limit)?);
     }
-    unique("dataset", datasets.iter().map(|d| d.name.as_str()))?;
+    probes::check_classes(&file.probes, &datasets)?;
+    let root = args.store.as_ref().unwrap_or(&file.store);
+    let store = if access == Access::Write { Store::open(root)? } else { Store::at(root) };
+    let mut opening = Opening {
+        folder: &folder,
+        devices: &device,
+        precision: precision(&file.extract)?,
+        slot: EncoderSlot::default(),
+        digests: Digests::of(store.root()),
+    };
+    let mut models = Vec::new();
+    for one in declared {
+        models.push(Arc::new(model::open(one, &mut opening)?));
+    }
 
+    // Model by model, since the weights of one are in memory at a time; a reader meets dataset by dataset.
     let mut stages: Vec<Box<dyn Stage>> = Vec::new();
     let mut subjects = Vec::new();
     let mut extractions = Vec::new();
-    for dataset in &datasets {
-        for wanted in &dataset.table.models {
-            known("model", wanted, models.iter().map(|m| m.model.name.as_str()))?;
-        }
-        for model in
-            models.iter().filter(|m| dataset.table.models.is_empty() || dataset.table.models.contains(&m.model.name))
-        {
+    for model in &models {
+        let runs_on = |d: &&OpenDataset| d.table.models.is_empty() || d.table.models.contains(&model.model.name);
+        for (at, dataset) in datasets.iter().enumerate().filter(|(_, d)| runs_on(d)) {
             let (subject, tables) = extraction(&file.extract, model, dataset, tuning, &mut stages)?;
-            subjects.push(subject);
+            subjects.push((at, subject));
             extractions.push(Extraction { model: Arc::clone(model), dataset: dataset.name.clone(), tables });
         }
     }
-    probes::add(&file.probes, &extractions, &mut stages, &mut subjects)?;
+    subjects.sort_by_key(|(at, _)| *at);
+    let mut subjects: Vec<Subject> = subjects.into_iter().map(|(_, subject)| subject).collect();
+    probes::add(&file.probes, &extractions, cores, &mut stages, &mut subjects)?;
 
     let plan = Plan::new(stages).map_err(|e| match e {
-        PlanError::Twice { .. } => config(&e, "[[model]], [[dataset]] or [[probe]]", "keep one of them"),
+        PlanError::Twice { .. } => {
+            Failure::new(Code::Config, e, "[[model]], [[dataset]] or [[probe]]", "keep one of them")
+        }
         PlanError::MissingInput { .. } => Failure::new(Code::Bug, e, "plan", "please report this"),
     })?;
-    let store = Store::open(args.store.as_ref().unwrap_or(&file.store))?;
     for subject in &mut subjects {
-        for folders in subject.tables.values_mut() {
-            for folder in folders {
-                *folder = store.root().join(&*folder);
-            }
+        for folder in subject.tables.values_mut().chain(&mut subject.repeats).flatten() {
+            *folder = store.root().join(&*folder);
         }
     }
     Ok(Built {
@@ -118,6 +130,12 @@ pub fn build(args: &StudyArgs) -> Result<Built, Failure> {
     })
 }
 
+/// Probes and measurements use rayon's threads; encoding and decoding have their own.
+fn threads(cores: usize) -> Result<(), Failure> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(cores).build_global();
+    pool.map_err(|e| Failure::new(Code::Bug, e, "threads", "please report this"))
+}
+
 /// Plans calibration, extraction and measurement of one model on one dataset.
 fn extraction(
     table: &ExtractTable,
@@ -127,23 +145,7 @@ fn extraction(
     stages: &mut Vec<Box<dyn Stage>>,
 ) -> Result<(Subject, Vec<TableRef>), Failure> {
     let config = &open.spec.config;
-    let site = |name: &String| site(name, config.depth);
-    let params = ExtractParams {
-        model: config.clone(),
-        weights: open.model.weights_digest.clone(),
-        precision: open.model.precision,
-        dataset: dataset.digest.clone(),
-        preprocess: preprocess(&dataset.table.preprocess, &open.spec)?,
-        outliers: table.outliers,
-        outlier_site: site(&table.outlier_site)?,
-        stats_sites: table.stats_sites.iter().map(site).collect::<Result<_, _>>()?,
-        vector_sites: table.vector_sites.iter().map(site).collect::<Result<_, _>>()?,
-        pooled: table.pooled.iter().map(|name| pool_site(name, config.depth)).collect::<Result<_, _>>()?,
-        draws: table.draws,
-        seed: table.seed,
-        pictures: table.pictures,
-        shard_images: table.shard_images.max(1),
-    };
+    let params = params(table, &open.spec, &open.model.weights_digest, (&dataset.table, &dataset.digest))?;
     let partition: Partition = vec![("model", open.model.name.clone()), ("dataset", dataset.name.clone())];
     let mut subject = Subject {
         model: open.model.name.clone(),
@@ -192,7 +194,7 @@ fn extraction(
     take(&mut subject, &tables);
     stages.push(Box::new(stage));
     let inputs = tables.iter().filter(|t| ["token_stats", "norm_histograms"].contains(&t.table)).cloned().collect();
-    let stage = Measure { params: measure, inputs, partition };
+    let stage = Measure { params: measure, inputs, stats_sites: table.stats_sites.len(), partition };
     take(&mut subject, &outputs_of(&stage));
     stages.push(Box::new(stage));
     if open.provenance == reports::Provenance::Planted {
@@ -213,67 +215,29 @@ pub fn take(subject: &mut Subject, tables: &[TableRef]) {
     }
 }
 
-/// A site by name; `last` is the last block.
-pub fn site(name: &str, depth: usize) -> Result<Site, Failure> {
-    let fail =
-        |e: vit::VitError| Failure::new(Code::Config, e, format!("site `{name}`"), "correct the site in the study");
-    let site = if name == "last" { Site::Block(depth as u16 - 1) } else { name.parse().map_err(fail)? };
-    match site.block() {
-        Some(block) if block as usize >= depth => Err(fail(vit::VitError::NoSuchBlock { site, depth })),
-        _ => Ok(site),
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    /// The only test of this crate that plans: rayon's pool is made once in a process.
+    #[test]
+    fn models_come_one_after_another_and_threads_reach_the_probes() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("store");
+        let args = StudyArgs { limit: Some(8), threads: Some(3), store: Some(store.clone()), ..StudyArgs::default() };
+        let built = build(&args, Access::Look).unwrap();
+        assert_eq!(rayon::current_num_threads(), 3);
+        assert!(!store.exists(), "looking creates nothing");
+        let titles: Vec<String> = built.plan.steps.iter().map(engine::Step::title).collect();
+        let extracted: Vec<&str> = titles.iter().filter_map(|t| t.strip_prefix("extract ")).collect();
+        // Breaks when datasets are the outer loop, which opens every model once per dataset.
+        let wanted =
+            ["planted scenes-train", "planted scenes-test", "planted_reg4 scenes-train", "planted_reg4 scenes-test"];
+        assert_eq!(extracted, wanted);
+        let unlike: std::collections::BTreeSet<&String> = titles.iter().collect();
+        assert_eq!(unlike.len(), titles.len(), "two steps have one title: {titles:#?}");
+        let subjects: Vec<&str> = built.report.subjects.iter().map(|s| s.dataset.as_str()).collect();
+        assert_eq!(subjects[..4], ["scenes-train", "scenes-train", "scenes-test", "scenes-test"]);
     }
-}
-
-fn pool_site(name: &str, depth: usize) -> Result<PoolSite, Failure> {
-    let (plain, normed) = name.strip_suffix("+norm").map_or((name, false), |plain| (plain, true));
-    Ok(PoolSite { site: site(plain, depth)?, normed })
-}
-
-fn policy_in_words(policy: &schemas::outlier::OutlierPolicy) -> String {
-    use schemas::outlier::{OutlierPolicy as P, Scope};
-    match policy {
-        P::Fixed { cutoff } => format!("norm above {cutoff}"),
-        P::TopFraction { frac, over: Scope::Image } => format!("top {} % of each image", 100.0 * frac),
-        P::TopFraction { frac, over: Scope::All { images } } => format!("top {} % over {images} images", 100.0 * frac),
-        P::NthLargest { n } => format!("above the {n}th largest of each image"),
-        P::Valley { images } => format!("above the valley of the norms of {images} images"),
-    }
-}
-
-/// Whose protocol a dataset is read under.
-fn follows(names: &[String]) -> Result<BTreeSet<reports::Source>, Failure> {
-    let source = |name: &String| match name.as_str() {
-        "paper" => Ok(reports::Source::Paper),
-        "study" => Ok(reports::Source::Study),
-        other => {
-            let what = format!("`{other}` published nothing");
-            Err(Failure::new(Code::Config, what, "[[dataset]] follows", "write paper or study"))
-        }
-    };
-    names.iter().map(source).collect()
-}
-
-fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), Failure> {
-    let mut seen = BTreeSet::new();
-    for name in names {
-        if !seen.insert(name) {
-            let fix = format!("give one of them another `name` under [[{what}]]");
-            return Err(Failure::new(
-                Code::Config,
-                format!("two {what}s are called `{name}`"),
-                format!("[[{what}]]"),
-                fix,
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// An error that names the nearest, unless `wanted` is among `names`.
-pub fn known<'a>(what: &str, wanted: &str, names: impl Iterator<Item = &'a str> + Clone) -> Result<(), Failure> {
-    if names.clone().any(|n| n == wanted) {
-        return Ok(());
-    }
-    let fix = nearest(wanted, names).map_or_else(String::new, |best| format!("did you mean `{best}`?"));
-    Err(Failure::new(Code::Config, format!("the study has no {what} called `{wanted}`"), format!("[[{what}]]"), fix))
 }

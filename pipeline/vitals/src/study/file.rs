@@ -172,6 +172,9 @@ pub struct DatasetTable {
     pub classes: Vec<String>,
     /// Shuffle with this seed before `limit`.
     pub shuffle_seed: Option<u64>,
+    /// Whose shuffle: `own`, or `torch` for the order of `torch.randperm` at that seed.
+    #[serde(default = "default_shuffle")]
+    pub shuffle: String,
     /// At most this many images.
     pub limit: Option<usize>,
     /// Seed of generated data.
@@ -183,12 +186,16 @@ pub struct DatasetTable {
     /// Published protocols that this follows, `paper` or `study`: only such numbers can agree or differ.
     #[serde(default)]
     pub follows: Vec<String>,
-    /// What departs from those protocols, in words; a `limit` is named by itself.
+    /// What departs from those protocols, in words; a `--limit` is named by itself.
     #[serde(default)]
     pub departures: Vec<String>,
     /// Models to run on it, by name in tables; empty: all.
     #[serde(default)]
     pub models: Vec<String>,
+}
+
+fn default_shuffle() -> String {
+    "own".into()
 }
 
 fn default_split() -> String {
@@ -217,8 +224,9 @@ pub struct PreprocessTable {
 pub struct ProbeTable {
     /// `token_class`, `pooled_class`, `position` or `pixels`.
     pub experiment: String,
-    /// Dataset to fit on.
-    pub train: String,
+    /// Dataset to fit on; several are repeats of one probe, whose numbers are averaged.
+    #[serde(deserialize_with = "one_or_several")]
+    pub train: Vec<String>,
     /// Dataset to score on; without it, `train` is split.
     pub test: Option<String>,
     /// Name of the scores' dataset in tables; `train`'s name by default.
@@ -236,6 +244,9 @@ pub struct ProbeTable {
     pub c: Option<f64>,
     /// How one dataset is split into train and test, when there is no `test`; by image unless it says rows.
     pub split: Option<probe::Split>,
+    /// Seed of the split for each dataset of `train`, instead of the one in `split`.
+    #[serde(default)]
+    pub seeds: Vec<u32>,
     /// none, or floor: divide by the standard deviation, with a floor.
     pub standardise: Option<String>,
     /// position: a model for each kind of token instead of one for all.
@@ -251,6 +262,19 @@ pub struct ProbeTable {
     /// macro: choose C by the mean over classes.
     #[serde(default)]
     pub macro_average: bool,
+}
+
+fn one_or_several<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "the name of a dataset, or a list of names")]
+    enum Names {
+        One(String),
+        Several(Vec<String>),
+    }
+    Ok(match Names::deserialize(d)? {
+        Names::One(name) => vec![name],
+        Names::Several(names) => names,
+    })
 }
 
 fn default_probe_site() -> String {

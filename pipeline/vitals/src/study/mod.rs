@@ -1,12 +1,15 @@
 //! A study: what to measure, of which models, on which data. One TOML format, unknown keys refused.
 
 pub mod build;
+pub mod check;
 pub mod dataset;
 pub mod embedded;
 pub mod file;
 pub mod model;
+pub mod params;
 pub mod preprocess;
 pub mod probes;
 pub mod truth;
+pub mod weights;
 
-pub use build::{Built, build};
+pub use build::{Access, Built, build};

@@ -1,21 +1,48 @@
-//! Resolves the models of a study: the zoo with a weight file, or the planted model.
+//! The models of a study: first what the study says of them, which needs no file; then the weights' names and shapes.
+//!
+//! Values are read when the first shard needs them. The planted model's are a formula.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use extract::Model;
+use extract::{EncoderSlot, Model};
 use reports::Provenance;
 use schemas::{Canonical, Fingerprint, Meaning};
 use vit::executor::{DeviceChoice, Precision, open_on};
 use vit::planted::{Dials, PatchStatistics, planted};
-use vit::weights::{HubAccess, load};
-use vit::{Interpolation, ModelSpec, Pixels, VitError, WeightSource};
+use vit::weights::Header;
+use vit::{Interpolation, ModelSpec, Pixels, VitError};
 
 use super::file::{ModelTable, PlantedTable, expand};
+use super::weights::{Digests, Stamp, located, weights_failure};
 use crate::failure::{Code, Failure};
 use crate::progress::download;
 
-/// A model that is ready to be planned with; its weights are read again when the first shard needs them.
+/// A model as the study names it; no file was looked at.
+pub struct Declared<'a> {
+    /// Name in tables.
+    pub name: String,
+    /// Sizes, input and names; the position grid is the family's.
+    pub spec: ModelSpec,
+    provenance: Provenance,
+    table: &'a ModelTable,
+}
+
+/// What every model of a study is opened with.
+pub struct Opening<'a> {
+    /// Folder of the study file.
+    pub folder: &'a Path,
+    /// Devices to encode on.
+    pub devices: &'a [DeviceChoice],
+    /// Precision of the forward pass.
+    pub precision: Precision,
+    /// Where the one open encoder is.
+    pub slot: EncoderSlot,
+    /// Digests that are known.
+    pub digests: Digests,
+}
+
+/// A model that is ready to be planned with.
 pub struct OpenModel {
     /// Name in tables, and the encoder.
     pub model: Arc<Model>,
@@ -32,15 +59,15 @@ pub struct OpenModel {
 /// Name of the planted model in a study.
 pub const PLANTED: &str = "planted";
 
-/// Resolves one.
-pub fn resolve(
-    table: &ModelTable,
-    folder: &Path,
-    device: &[DeviceChoice],
-    precision: Precision,
-) -> Result<OpenModel, Failure> {
+/// Checks what needs no file.
+pub fn declare(table: &ModelTable) -> Result<Declared<'_>, Failure> {
     if table.model == PLANTED {
-        return resolve_planted(table, device, precision);
+        let registers = table.registers.unwrap_or(0);
+        let (config, _) = planted(&Dials::default(), registers, None).map_err(|e| dials_failure(&e))?;
+        let spec = ModelSpec::custom(PLANTED, config, vit::planted::INPUT);
+        let default = if registers == 0 { PLANTED.to_owned() } else { format!("{PLANTED}_reg{registers}") };
+        let name = table.name.clone().unwrap_or(default);
+        return Ok(Declared { name, spec, provenance: Provenance::Planted, table });
     }
     let at = format!("model `{}`", table.model);
     if table.planted.is_some() {
@@ -53,26 +80,13 @@ pub fn resolve(
     if let Some(rule) = &table.interpolation {
         spec = spec.with_interpolation(interpolation(rule)?);
     }
-    let Some(weights) = &table.weights else {
+    if table.weights.is_none() {
         let fix = spec.hub.map_or_else(
             || "write weights = \"path/to/file\" under this model".to_owned(),
             |repo| format!("write weights = \"hf:{repo}\" or a path under this model"),
         );
         return Err(Failure::new(Code::Config, "the model has no weights", at, fix));
-    };
-    let source = located(&expand(weights, "weights")?, folder)?;
-    let loaded = load(&spec, &source, &download()).map_err(|e| weights_failure(&e, weights))?;
-    spec.config = loaded.config;
-    let name = table.name.clone().unwrap_or_else(|| spec.name.clone());
-    let (again, on) = (spec.clone(), device.to_vec());
-    let digest = loaded.digest.clone();
-    let model = Model::new(name, spec.config.clone(), loaded.digest, precision, move || {
-        let loaded = load(&again, &source, &download())?;
-        if loaded.digest != digest {
-            return Err(VitError::Config("the weight file changed while the study ran".to_owned()));
-        }
-        open_on(&loaded.config, &loaded.params, &on, precision)
-    });
+    }
     let provenance = match table.provenance.as_str() {
         "same" => Provenance::SameWeights,
         "proxy" => Provenance::ProxyWeights,
@@ -82,34 +96,65 @@ pub fn resolve(
             return Err(Failure::new(Code::Config, what, at, "write same, proxy or own"));
         }
     };
-    Ok(OpenModel { model: Arc::new(model), spec, provenance, note: table.note.clone(), leftover: loaded.leftover })
+    let name = table.name.clone().unwrap_or_else(|| spec.name.clone());
+    Ok(Declared { name, spec, provenance, table })
+}
+
+/// Finds the weights and compares their names and shapes with the model's.
+pub fn open(declared: Declared<'_>, opening: &mut Opening<'_>) -> Result<OpenModel, Failure> {
+    if declared.provenance == Provenance::Planted {
+        return open_planted(declared, opening);
+    }
+    let Declared { name, mut spec, provenance, table } = declared;
+    let weights = table.weights.as_deref().unwrap_or_default();
+    let source = located(&expand(weights, "weights")?, opening.folder)?;
+    let failed = |e: VitError| weights_failure(&e, weights);
+    let header = Header::read(&spec, &source, &download()).map_err(failed)?;
+    let stamps = Stamp::of(header.files()).map_err(|e| Failure::new(Code::Missing, e, weights, "check the path"))?;
+    let digest = opening.digests.get(&stamps, || header.digest()).map_err(failed)?;
+    spec.config = header.config.clone();
+    let leftover = header.leftover.clone();
+    let (devices, precision) = (opening.devices.to_vec(), opening.precision);
+    let model = Model::new(name, spec.config.clone(), digest, precision, move || {
+        // The digest was computed then, and says what these values are.
+        if Stamp::of(header.files()).ok().as_ref() != Some(&stamps) {
+            return Err(VitError::Config("the weight file changed while the study ran".to_owned()));
+        }
+        open_on(&header.config, &header.params()?, &devices, precision)
+    });
+    let model = Arc::new(model.in_slot(&opening.slot));
+    Ok(OpenModel { model, spec, provenance, note: table.note.clone(), leftover })
 }
 
 /// Scenes whose colours calibrate the noise dial, and where their seeds begin: far from any study's own.
 const CALIBRATION_SCENES: usize = 60;
 const CALIBRATION_SEED: u64 = 1 << 40;
 
-fn resolve_planted(table: &ModelTable, device: &[DeviceChoice], precision: Precision) -> Result<OpenModel, Failure> {
-    let registers = table.registers.unwrap_or(0);
+fn dials_failure(e: &VitError) -> Failure {
+    Failure::new(Code::Config, e, "[model.planted]", "see docs/planted.md for the dials")
+}
+
+fn open_planted(declared: Declared<'_>, opening: &Opening<'_>) -> Result<OpenModel, Failure> {
+    let Declared { name, mut spec, provenance, table } = declared;
+    let registers = spec.config.registers;
     let dials = dials(&table.planted.unwrap_or_default());
-    let failed = |e: &VitError| Failure::new(Code::Config, e, "[model.planted]", "see docs/planted.md for the dials");
     let statistics = if dials.detection_noise > 0.0 { Some(calibration()?) } else { None };
-    let (config, params) = planted(&dials, registers, statistics.as_ref()).map_err(|e| failed(&e))?;
-    let spec = ModelSpec::custom(PLANTED, config.clone(), vit::planted::INPUT);
-    let default = if registers == 0 { PLANTED.to_owned() } else { format!("{PLANTED}_reg{registers}") };
-    let name = table.name.clone().unwrap_or(default);
+    let (config, params) = planted(&dials, registers, statistics.as_ref()).map_err(|e| dials_failure(&e))?;
+    spec.config = config.clone();
     // The formula is the file: its dials say every weight.
     let formula = Formula { dials: format!("{dials:?}"), registers };
     let digest = format!("planted-{}", Fingerprint::of(PLANTED, 1, &Canonical::of(&formula), &[]));
-    let (for_open, on) = ((config.clone(), params), device.to_vec());
-    let model = Model::new(name, config, digest, precision, move || open_on(&for_open.0, &for_open.1, &on, precision));
+    let (devices, precision) = (opening.devices.to_vec(), opening.precision);
+    let of = config.clone();
+    let model = Model::new(name, config, digest, precision, move || open_on(&of, &params, &devices, precision));
+    let model = Arc::new(model.in_slot(&opening.slot));
     let note = if table.note.is_empty() {
         "weights written by construction, not trained; every answer is known in closed form (docs/planted.md)"
             .to_owned()
     } else {
         table.note.clone()
     };
-    Ok(OpenModel { model: Arc::new(model), spec, provenance: Provenance::Planted, note, leftover: Vec::new() })
+    Ok(OpenModel { model, spec, provenance, note, leftover: Vec::new() })
 }
 
 /// What decides every weight of a planted model.
@@ -162,41 +207,7 @@ fn interpolation(rule: &str) -> Result<Interpolation, Failure> {
     }
 }
 
-/// Where the hub keeps its files: `$HF_HOME/hub`, else `~/.cache/huggingface/hub`.
-fn hub_access() -> HubAccess {
-    let home = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let cache_dir = home("HF_HOME")
-        .map(|h| h.join("hub"))
-        .or_else(|| home("HOME").map(|h| h.join(".cache/huggingface/hub")))
-        .unwrap_or_else(|| PathBuf::from(".hf-hub"));
-    HubAccess { cache_dir, endpoint: std::env::var("HF_ENDPOINT").ok(), token: std::env::var("HF_TOKEN").ok() }
-}
-
-/// A path or `hf:` address, as written on a command line.
-pub fn weight_source(text: &str) -> Result<WeightSource, Failure> {
-    WeightSource::parse(text, &hub_access()).map_err(|e| weights_failure(&e, text))
-}
-
-/// The same as written in a study file, relative to its folder.
-fn located(text: &str, folder: &Path) -> Result<WeightSource, Failure> {
-    match weight_source(text)? {
-        WeightSource::Path(path) => Ok(WeightSource::Path(folder.join(path))),
-        hub @ WeightSource::Hub { .. } => Ok(hub),
-    }
-}
-
 /// A name that is in no family.
 pub fn not_found(e: &VitError) -> Failure {
     Failure::new(Code::Config, e, "model", "`vitals models ls` lists the names")
-}
-
-/// Weights that cannot be used.
-pub fn weights_failure(e: &VitError, weights: &str) -> Failure {
-    let fix = match e {
-        VitError::Mismatch(_) => "choose the model that the file fits, or the file of this model",
-        VitError::Hub { .. } => "check the address and the network, or fetch the file yourself and give its path",
-        VitError::NonFinite { .. } => "fetch the file again, or choose a checkpoint from before the training diverged",
-        _ => "check the path; `vitals models check` tests one file",
-    };
-    Failure::new(Code::Missing, e, format!("weights {weights}"), fix)
 }

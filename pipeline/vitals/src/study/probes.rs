@@ -1,12 +1,16 @@
 //! The fits of a study: from `[[probe]]` to stages.
 
+use std::collections::BTreeSet;
+
 use engine::{Partition, Stage, outputs_of};
 use probe::classify::{Average, Protocol};
 use probe::{Experiment, LogisticParams, Pixels, Position, PositionModel, ProbeStage, Split, Standardise, VectorClass};
 use reports::{Provenance, Subject};
 
-use super::build::{Extraction, known, site, take};
-use super::file::ProbeTable;
+use super::build::{Extraction, take};
+use super::dataset::OpenDataset;
+use super::file::{ProbeTable, nearest};
+use super::params::site;
 use super::truth;
 use crate::failure::{Code, Failure};
 
@@ -15,38 +19,60 @@ const FLOOR_FRAC: f64 = 1e-3;
 /// Share of the images that the study tests on.
 const STUDY_TEST_FRAC: f64 = 0.2;
 
-/// Adds one stage per probe and model, and its scores to the report.
+/// Adds one stage per probe, model and repeat, and its scores to the report.
 pub fn add(
     tables: &[ProbeTable],
     extractions: &[Extraction],
+    threads: usize,
     stages: &mut Vec<Box<dyn Stage>>,
     subjects: &mut Vec<Subject>,
 ) -> Result<(), Failure> {
     for table in tables {
-        let datasets = extractions.iter().map(|e| e.dataset.as_str());
-        for name in [Some(&table.train), table.test.as_ref()].into_iter().flatten() {
-            known("dataset", name, datasets.clone())?;
-        }
-        for train in extractions.iter().filter(|e| e.dataset == table.train) {
-            let test = match &table.test {
-                None => None,
-                Some(name) => {
-                    let of_model = |e: &&Extraction| e.dataset == *name && e.model.model.name == train.model.model.name;
-                    // A model that was not run on the test set has no score there.
-                    let Some(test) = extractions.iter().find(of_model) else { continue };
-                    Some(test)
-                }
+        for first in extractions.iter().filter(|e| table.train.first() == Some(&e.dataset)) {
+            let of_model = |name: &String| {
+                extractions.iter().find(|e| e.dataset == *name && e.model.model.name == first.model.model.name)
             };
-            let name = table.name.clone().unwrap_or_else(|| table.train.clone());
-            let experiment = experiment(table, train.model.spec.config.depth, test.is_some())?;
-            let partition: Partition = vec![("model", train.model.model.name.clone()), ("dataset", name.clone())];
-            let stage = ProbeStage::new(experiment, &train.tables, test.map(|t| t.tables.as_slice()), partition)
-                .map_err(|e| {
+            // A model that was not run on all of these has no score there.
+            let Some(trains) = table.train.iter().map(of_model).collect::<Option<Vec<_>>>() else { continue };
+            let Some(test) = table.test.as_ref().map(of_model).map_or(Some(None), |t| t.map(Some)) else { continue };
+            let name = table.name.as_ref().unwrap_or(&first.dataset);
+            let config = &first.model.spec.config;
+            let partition: Partition = vec![("model", first.model.model.name.clone()), ("dataset", name.clone())];
+            let mut outputs = Vec::new();
+            for (train, experiment) in trains.iter().zip(experiments(table, config.depth)?) {
+                let tested = test.map(|t| t.tables.as_slice());
+                let stage = ProbeStage::new(experiment, &train.tables, tested, partition.clone()).map_err(|e| {
                     bad(&e, &format!("[[probe]] {} {name}", table.experiment), "correct the probe in the study")
                 })?;
-            let outputs = outputs_of(&stage);
-            stages.push(Box::new(stage));
-            report(subjects, train, test, &name, table, &outputs);
+                let stage = stage.sized(config.width, threads);
+                outputs.push(outputs_of(&stage));
+                stages.push(Box::new(stage));
+            }
+            report(subjects, &trains, test, name, table, &outputs);
+        }
+    }
+    Ok(())
+}
+
+/// An error when a test set has images of a class whose name the training set does not know.
+pub fn check_classes(tables: &[ProbeTable], datasets: &[OpenDataset]) -> Result<(), Failure> {
+    let find = |name: &String| datasets.iter().find(|d| d.name == *name).map(|d| d.source.manifest());
+    for table in tables.iter().filter(|t| t.experiment.ends_with("_class")) {
+        let (Some(train), Some(test)) = (table.train.first().and_then(find), table.test.as_ref().and_then(find)) else {
+            continue;
+        };
+        if train.classes.is_empty() {
+            continue;
+        }
+        let tested: BTreeSet<u32> = test.entries.iter().filter_map(|e| e.label).collect();
+        let tested = tested.into_iter().filter_map(|label| test.classes.get(label as usize));
+        if let Some(class) = tested.into_iter().find(|class| !train.classes.contains(class)) {
+            let near = nearest(class, train.classes.iter().map(String::as_str)).unwrap_or_default();
+            return Err(bad(
+                &format!("the test set has images of a class `{class}`, which the training set does not know"),
+                &format!("[[probe]] {} {}", table.experiment, table.name.as_ref().unwrap_or(&table.train[0])),
+                &format!("name classes alike (the nearest is `{near}`), or choose `classes` of the test set"),
+            ));
         }
     }
     Ok(())
@@ -59,12 +85,13 @@ fn bad(what: &dyn std::fmt::Display, at: &str, fix: &str) -> Failure {
 /// Scores go to the subject of their dataset's name; a probe over two datasets has a name, and so a subject, of its own.
 fn report(
     subjects: &mut Vec<Subject>,
-    train: &Extraction,
+    trains: &[&Extraction],
     test: Option<&Extraction>,
     name: &str,
     table: &ProbeTable,
-    outputs: &[engine::TableRef],
+    outputs: &[Vec<engine::TableRef>],
 ) {
+    let Some(train) = trains.first() else { return };
     let model = &train.model.model.name;
     let known = subjects.iter().position(|s| s.model == *model && s.dataset == name);
     let i = known.unwrap_or_else(|| {
@@ -73,15 +100,19 @@ fn report(
         subjects.push(Subject {
             dataset: name.to_owned(),
             tables: std::collections::BTreeMap::new(),
+            repeats: Vec::new(),
             truth: Vec::new(),
             ..base
         });
         subjects.len() - 1
     });
     let subject = &mut subjects[i];
-    take(subject, outputs);
+    match outputs {
+        [one] => take(subject, one),
+        several => subject.repeats.push(several.iter().flatten().map(engine::store::relative_dir).collect()),
+    }
     // Skipped images of both sides are counted where the numbers stand.
-    for extraction in [Some(train), test].into_iter().flatten() {
+    for extraction in trains.iter().copied().chain(test) {
         let skipped: Vec<_> = extraction.tables.iter().filter(|t| t.table == "skipped").cloned().collect();
         take(subject, &skipped);
     }
@@ -92,14 +123,39 @@ fn report(
     }
 }
 
-fn experiment(table: &ProbeTable, depth: usize, two_runs: bool) -> Result<Experiment, Failure> {
+/// The experiment of a probe, once for each dataset of `train`; checked as far as a study file can be.
+pub fn experiments(table: &ProbeTable, depth: usize) -> Result<Vec<Experiment>, Failure> {
+    let at = format!("[[probe]] {}", table.experiment);
+    let repeats = table.train.len();
+    if repeats == 0 {
+        return Err(bad(&"the probe has nothing to learn from", &at, "name a dataset as `train`"));
+    }
+    if repeats > 1 && (table.name.is_none() || table.test.is_some()) {
+        let fix = "give it a `name` and no `test`";
+        return Err(bad(&"a probe of several datasets splits each and has one row for all", &at, fix));
+    }
+    if !table.seeds.is_empty() && table.seeds.len() != repeats {
+        let what = format!("{} seeds for {repeats} datasets to learn from", table.seeds.len());
+        return Err(bad(&what, &at, "write one seed for each dataset of `train`"));
+    }
+    (0..repeats)
+        .map(|k| {
+            let experiment = experiment(table, depth, table.seeds.get(k).copied())?;
+            experiment.check().map_err(|e| bad(&e, &at, "correct the probe in the study"))?;
+            Ok(experiment)
+        })
+        .collect()
+}
+
+fn experiment(table: &ProbeTable, depth: usize, seed: Option<u32>) -> Result<Experiment, Failure> {
     let at = format!("[[probe]] {}", table.experiment);
     // `block_10+norm` and the like are labels of the pooled table.
     let site = if table.site.ends_with("+norm") { table.site.clone() } else { site(&table.site, depth)?.to_string() };
     let subjects = table.kinds.clone();
+    let split = split(table, seed)?;
     match table.experiment.as_str() {
         "token_class" | "pooled_class" => {
-            let class = VectorClass { site, subjects, draws: table.draws, protocol: protocol(table, two_runs, &at)? };
+            let class = VectorClass { site, subjects, draws: table.draws, protocol: protocol(table, split, &at)? };
             Ok(if table.experiment == "token_class" {
                 Experiment::TokenClass(class)
             } else {
@@ -109,17 +165,11 @@ fn experiment(table: &ProbeTable, depth: usize, two_runs: bool) -> Result<Experi
         "position" => {
             let logistic = LogisticParams { standardise: standardise(table, &at)?, ..LogisticParams::default() };
             let model = PositionModel::Softmax { c: table.c.unwrap_or(1.0), logistic };
-            Ok(Experiment::Position(Position {
-                site,
-                subjects,
-                separate: table.separate,
-                model,
-                split: split(table, two_runs)?,
-            }))
+            Ok(Experiment::Position(Position { site, subjects, separate: table.separate, model, split }))
         }
         "pixels" => {
             let ridge = table.penalty.unwrap_or(1.0);
-            Ok(Experiment::Pixels(Pixels { site, subjects, ridge, split: split(table, two_runs)? }))
+            Ok(Experiment::Pixels(Pixels { site, subjects, ridge, split }))
         }
         other => Err(bad(
             &format!("unknown experiment `{other}`"),
@@ -129,9 +179,8 @@ fn experiment(table: &ProbeTable, depth: usize, two_runs: bool) -> Result<Experi
     }
 }
 
-fn protocol(table: &ProbeTable, two_runs: bool, at: &str) -> Result<Protocol, Failure> {
+fn protocol(table: &ProbeTable, split: Split, at: &str) -> Result<Protocol, Failure> {
     let average = if table.macro_average { Average::Macro } else { Average::Micro };
-    let split = split(table, two_runs)?;
     let mut protocol = match table.protocol.as_str() {
         "dinov2" => Protocol::dinov2_logreg(split, average),
         "study" => Protocol::fixed_c(1.0, split),
@@ -144,16 +193,21 @@ fn protocol(table: &ProbeTable, two_runs: bool, at: &str) -> Result<Protocol, Fa
     Ok(protocol)
 }
 
-fn split(table: &ProbeTable, two_runs: bool) -> Result<Split, Failure> {
-    match (&table.split, two_runs) {
-        (None, true) => Ok(Split::Datasets),
-        (None, false) => Ok(Split::Sklearn { test_frac: STUDY_TEST_FRAC, seed: 42 }),
-        (Some(split), false) => Ok(*split),
-        (Some(_), true) => Err(bad(
-            &"a probe with a `test` dataset needs no split",
-            &format!("[[probe]] {}", table.experiment),
-            "remove `split` or `test`",
-        )),
+fn split(table: &ProbeTable, seed: Option<u32>) -> Result<Split, Failure> {
+    let at = format!("[[probe]] {}", table.experiment);
+    let of_one = table.split.unwrap_or(Split::Sklearn { test_frac: STUDY_TEST_FRAC, seed: 42 });
+    match (&table.test, table.split, seed) {
+        (Some(_), None, None) => Ok(Split::Datasets),
+        (Some(_), ..) => {
+            Err(bad(&"a probe with a `test` dataset needs no split", &at, "remove `split`, `seeds` or `test`"))
+        }
+        (None, _, None) => Ok(of_one),
+        (None, _, Some(seed)) => match of_one {
+            Split::Random { test_frac, .. } => Ok(Split::Random { test_frac, seed }),
+            Split::Sklearn { test_frac, .. } => Ok(Split::Sklearn { test_frac, seed }),
+            Split::SklearnRows { test_frac, .. } => Ok(Split::SklearnRows { test_frac, seed }),
+            _ => Err(bad(&"the split has no seed", &at, "remove `seeds`, or split by sklearn or random")),
+        },
     }
 }
 

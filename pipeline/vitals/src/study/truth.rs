@@ -2,15 +2,18 @@
 
 use reports::{Expect, Truth};
 
-/// Truths of the feature maps: detection, onset, norms, attention.
-pub fn of_maps(registers: usize) -> Vec<Truth> {
-    let truth = |experiment: &str, subject: &str, metric: &str, expected: Expect, source: &str| Truth {
+fn truth(experiment: &str, subject: &str, metric: &str, expected: Expect, source: &str) -> Truth {
+    Truth {
         experiment: experiment.into(),
         subject: subject.into(),
         metric: metric.into(),
         expected,
         source: source.into(),
-    };
+    }
+}
+
+/// Truths of the feature maps: detection, onset, norms, attention.
+pub fn of_maps(registers: usize) -> Vec<Truth> {
     if registers > 0 {
         return vec![
             truth(
@@ -74,13 +77,6 @@ pub fn of_maps(registers: usize) -> Vec<Truth> {
 
 /// Truths of the probes.
 pub fn of_probes(registers: usize, permuted: bool) -> Vec<Truth> {
-    let truth = |experiment: &str, subject: &str, metric: &str, expected: Expect, source: &str| Truth {
-        experiment: experiment.into(),
-        subject: subject.into(),
-        metric: metric.into(),
-        expected,
-        source: source.into(),
-    };
     let class =
         |subject: &str, expected, source: &str| truth("token_class", subject, "accuracy_frac", expected, source);
     if permuted {

@@ -31,22 +31,10 @@ impl Tap for HistogramTap {
         want.norms.extend(&self.sites);
     }
 
-    // The norms travel with the rows; they are counted where the shard's rows meet.
-    fn rows(&self, _: &View<'_>, _: &mut Rows) {}
-}
-
-/// Counts of one shard.
-#[derive(Default)]
-pub struct Histograms {
-    /// (site, register number or CLS or patch) → bin → tokens, on both scales.
-    counts: BTreeMap<(Site, TokenKind, usize), [BTreeMap<i32, u64>; 2]>,
-}
-
-impl Histograms {
-    /// Adds the tokens of one image.
-    pub fn add(&mut self, rows: &Rows) {
-        let Some(layout) = rows.layout else { return };
-        for (site, norms) in &rows.norms {
+    // Counted here, on many threads; the one that writes adds a count per bin instead of one per token.
+    fn rows(&self, view: &View<'_>, rows: &mut Rows) {
+        let layout = view.layout();
+        for (&site, norms) in &view.trace.norms {
             // `patch_embed` has no CLS and no registers.
             let missing = layout.tokens() - norms.len();
             let mut start = 0;
@@ -54,12 +42,50 @@ impl Histograms {
                 let (kind, index) = layout.kind(start + missing);
                 let end = if kind == TokenKind::Patch { norms.len() } else { start + 1 };
                 let register = if kind == TokenKind::Register { index } else { 0 };
-                let [log, linear] = self.counts.entry((*site, kind, register)).or_default();
-                for &norm in &norms[start..end] {
-                    *log.entry((norm.max(SMALLEST).log10() * BINS_PER_DECADE).floor() as i32).or_default() += 1;
-                    *linear.entry(norm.floor() as i32).or_default() += 1;
-                }
+                rows.histograms.push(((site, kind, register), bins(&norms[start..end])));
                 start = end;
+            }
+        }
+    }
+}
+
+/// Site, kind, number of the register (else 0).
+pub type Subject = (Site, TokenKind, usize);
+/// Bins of one image with their counts, log and linear. A bin may come more than once; counts add.
+pub type Bins = [Vec<(i32, u32)>; 2];
+
+/// Bins of some norms, as runs in ascending order: as few as there are bins, however far apart they lie.
+fn bins(norms: &[f32]) -> Bins {
+    let mut norms = norms.to_vec();
+    norms.sort_unstable_by(f32::total_cmp);
+    let runs = |bin: fn(f32) -> i32| {
+        let mut runs: Vec<(i32, u32)> = Vec::new();
+        for b in norms.iter().map(|&norm| bin(norm)) {
+            match runs.last_mut() {
+                Some((last, tokens)) if *last == b => *tokens += 1,
+                _ => runs.push((b, 1)),
+            }
+        }
+        runs
+    };
+    [runs(|norm| (norm.max(SMALLEST).log10() * BINS_PER_DECADE).floor() as i32), runs(|norm| norm.floor() as i32)]
+}
+
+/// Counts of one shard.
+#[derive(Default)]
+pub struct Histograms {
+    /// Bin → tokens, on both scales.
+    counts: BTreeMap<Subject, [BTreeMap<i32, u64>; 2]>,
+}
+
+impl Histograms {
+    /// Adds the tokens of one image.
+    pub fn add(&mut self, image: &[(Subject, Bins)]) {
+        for (subject, scales) in image {
+            for (counts, bins) in self.counts.entry(*subject).or_default().iter_mut().zip(scales) {
+                for &(bin, tokens) in bins {
+                    *counts.entry(bin).or_default() += u64::from(tokens);
+                }
             }
         }
     }
@@ -86,7 +112,7 @@ impl Histograms {
                     t.scale.push(scale.clone());
                     t.bin.push(bin);
                     t.low.push(edge(bin));
-                    t.high.push(edge(bin + 1));
+                    t.high.push(edge(bin.saturating_add(1)));
                     t.tokens.push(tokens);
                 }
             }

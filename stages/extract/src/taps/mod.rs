@@ -9,11 +9,9 @@ mod stats;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use datasets::Manifest;
 use schemas::tables::{Images, Pictures, Pooled, TokenPixels, TokenStats, TokenVectors};
-use vit::{FinalNorm, Layout, Pixels, Request, Site, Trace};
+use vit::{FinalNorm, Layout, Pixels, Request, Trace};
 
 pub use histograms::Histograms;
 
@@ -113,10 +111,8 @@ pub struct Rows {
     pub pooled: Pooled,
     /// `pictures`
     pub pictures: Pictures,
-    /// Norms at every site, for the histograms.
-    pub norms: BTreeMap<Site, Vec<f32>>,
-    /// How the tokens lie.
-    pub layout: Option<Layout>,
+    /// Counts for `norm_histograms`, which has its rows when the shard is over.
+    pub histograms: Vec<(histograms::Subject, histograms::Bins)>,
 }
 
 /// Something that reads passes.

@@ -66,7 +66,6 @@ impl Tap for StatsTap {
 
 /// Mean cosine of each patch to its existing neighbours; `site` is `[skip + gh·gw, D]`. A lone patch has cosine 1.
 pub(super) fn neighbour_cosine(site: &SiteData, skip: usize, grid_h: usize, grid_w: usize) -> Vec<f32> {
-    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| f64::from(x * y)).sum::<f64>();
     let row = |p: usize| site.row(skip + p);
     let norm: Vec<f64> = (0..grid_h * grid_w).map(|p| dot(row(p), row(p)).sqrt().max(1e-12)).collect();
     let mut sum = vec![0.0; grid_h * grid_w];
@@ -83,6 +82,20 @@ pub(super) fn neighbour_cosine(site: &SiteData, skip: usize, grid_h: usize, grid
         }
     }
     sum.iter().zip(&count).map(|(&s, &c)| if c == 0 { 1.0 } else { (s / f64::from(c)) as f32 }).collect()
+}
+
+/// Σ aᵢ·bᵢ, products in f32, sums in f64 in eight lanes: one running sum would wait for itself at every term.
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    const LANES: usize = 8;
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    let mut lanes = [0.0; LANES];
+    for (x, y) in a.iter().zip(b) {
+        for (lane, (x, y)) in lanes.iter_mut().zip(x.iter().zip(y)) {
+            *lane += f64::from(x * y);
+        }
+    }
+    let rest: f64 = a_rest.iter().zip(b_rest).map(|(x, y)| f64::from(x * y)).sum();
+    lanes.iter().sum::<f64>() + rest
 }
 
 /// `[heads, N]` → `[N]`

@@ -90,16 +90,20 @@ fn prepared() -> Prepared {
     Prepared { pixels: Pixels { height: 4, width: 4, data: plane.repeat(3) }, source_px: (40, 50) }
 }
 
+fn final_norm() -> FinalNorm {
+    let mut weights = Params::default();
+    weights.insert("norm.weight", [D], vec![1.0; D]);
+    weights.insert("norm.bias", [D], vec![0.0; D]);
+    FinalNorm::new(&config(), &weights).unwrap()
+}
+
 fn rows(params: &ExtractParams) -> (Rows, Request) {
     let (mut all, mut want) = (Rows::default(), Request::default());
     let manifest = Manifest {
         entries: vec![Entry { name: "a".into(), label: Some(1), bytes: 9 }],
         classes: vec!["cat".into(), "dog".into()],
     };
-    let mut weights = Params::default();
-    weights.insert("norm.weight", [D], vec![1.0; D]);
-    weights.insert("norm.bias", [D], vec![0.0; D]);
-    let final_norm = FinalNorm::new(&config(), &weights).unwrap();
+    let final_norm = final_norm();
     let prepared = prepared();
     let encoded = Encoded { index: 0, prepared: &prepared, trace: trace() };
     let view = View::new(params, &manifest, &final_norm, None, &encoded).unwrap();
@@ -107,8 +111,6 @@ fn rows(params: &ExtractParams) -> (Rows, Request) {
         tap.request(&mut want);
         tap.rows(&view, &mut all);
     }
-    all.norms = trace().norms;
-    all.layout = Some(trace().layout);
     (all, want)
 }
 
@@ -177,8 +179,8 @@ fn pooled_vectors_leave_registers_out() {
 fn histograms_count_every_token_once_on_each_scale() {
     let (all, want) = rows(&params());
     let mut h = Histograms::default();
-    h.add(&all);
-    h.add(&all);
+    h.add(&all.histograms);
+    h.add(&all.histograms);
     let t = h.table();
     let count = |site: &str, kind: &str, scale: &str| -> u64 {
         (0..t.rows())
@@ -199,6 +201,47 @@ fn histograms_count_every_token_once_on_each_scale() {
 }
 
 #[test]
+fn bins_of_an_image_are_those_of_its_tokens_one_by_one() {
+    // Zero, tiny, equal, on an edge, and so large that no array of bins would hold them.
+    let norms = [0.0, 1e-30, 1e-6, 9.99, 10.0, 10.0, 150.0, 150.5, 3e9, 1e30, f32::MAX];
+    let mut trace = trace();
+    let layout = Layout { registers: 1, grid_h: 3, grid_w: 3 };
+    (trace.layout, trace.norms) = (layout, BTreeMap::from([(Site::Block(0), norms.to_vec())]));
+    let (params, manifest, prepared) = (params(), Manifest::default(), prepared());
+    let final_norm = final_norm();
+    let encoded = Encoded { index: 0, prepared: &prepared, trace };
+    let view = View::new(&params, &manifest, &final_norm, None, &encoded).unwrap();
+    let mut rows = Rows::default();
+    super::histograms::tap(&params).unwrap().rows(&view, &mut rows);
+    let mut h = Histograms::default();
+    h.add(&rows.histograms);
+    let t = h.table();
+    let mut naive: BTreeMap<(&str, &str, i32), u64> = BTreeMap::new();
+    for (n, norm) in norms.iter().enumerate() {
+        let kind = ["cls", "register_0", "patch"][n.min(2)];
+        let log = (norm.max(1e-6).log10() * 40.0).floor() as i32;
+        for (scale, bin) in [("log", log), ("linear", norm.floor() as i32)] {
+            *naive.entry((kind, scale, bin)).or_default() += 1;
+        }
+    }
+    let found: BTreeMap<_, _> = (0..t.rows()).map(|i| ((&*t.kind[i], &*t.scale[i], t.bin[i]), t.tokens[i])).collect();
+    assert_eq!(found, naive);
+    assert_eq!(t.rows(), naive.len(), "a bin has one row");
+}
+
+#[test]
+fn cosines_of_long_vectors_keep_the_tolerance() {
+    // 37 values: four whole lanes of eight and a rest.
+    let value = |p: usize, i: usize| ((p * 37 + i) as f32 * 0.7).sin() * 100.0 + 30.0;
+    let data: Vec<f32> = (0..2).flat_map(|p| (0..37).map(move |i| value(p, i))).collect();
+    let exact = |p: usize, q: usize| (0..37).map(|i| f64::from(value(p, i)) * f64::from(value(q, i))).sum::<f64>();
+    let expected = exact(0, 1) / (exact(0, 0) * exact(1, 1)).sqrt();
+    for cosine in neighbour_cosine(&SiteData { shape: vec![2, 37], data }, 0, 1, 2) {
+        assert!((f64::from(cosine) - expected).abs() < 1e-6, "{cosine} {expected}");
+    }
+}
+
+#[test]
 fn pictures_are_what_the_model_saw() {
     let t = rows(&params()).0.pictures;
     assert_eq!((t.width_px[0], t.height_px[0], t.rgb[0].len()), (4, 4, 48));
@@ -216,10 +259,7 @@ fn an_image_knows_its_name_class_and_size() {
 #[test]
 fn a_norm_that_is_no_number_skips_the_image() {
     let (params, manifest) = (params(), Manifest::default());
-    let mut weights = Params::default();
-    weights.insert("norm.weight", [D], vec![1.0; D]);
-    weights.insert("norm.bias", [D], vec![0.0; D]);
-    let final_norm = FinalNorm::new(&config(), &weights).unwrap();
+    let final_norm = final_norm();
     let prepared = prepared();
     let mut trace = trace();
     trace.norms.get_mut(&Site::Block(0)).unwrap()[3] = f32::NAN;

@@ -48,7 +48,7 @@ fn scores(rows: &TokenStats, onset: Option<u32>) -> Scores {
     let mut tally = Tally::default();
     tally.add(rows, "block_1", params.truth_pixel_variance);
     tally.finish();
-    Measure { params, inputs: vec![], partition: vec![] }.scores(&mut tally, onset)
+    Measure { params, inputs: vec![], stats_sites: 1, partition: vec![] }.scores(&mut tally, onset)
 }
 
 fn find(scores: &Scores, key: [&str; 4]) -> Option<f64> {
@@ -100,7 +100,7 @@ fn every_statistic_of_two_small_images() {
 #[test]
 fn rows_may_come_in_any_pieces() {
     let all = two_images();
-    let batch = schemas::Table::to_batch(&all).unwrap();
+    let batch = schemas::Table::into_batch(all.clone()).unwrap();
     let mut tally = Tally::default();
     for i in 0..batch.num_rows() {
         let one: TokenStats = schemas::Table::from_batch(&batch.slice(i, 1)).unwrap();
@@ -108,7 +108,7 @@ fn rows_may_come_in_any_pieces() {
     }
     tally.finish();
     let params = MeasureParams { outlier_site: "block_1".into(), last_block: 1, truth_pixel_variance: Some(0.5) };
-    let pieces = Measure { params, inputs: vec![], partition: vec![] }.scores(&mut tally, Some(1));
+    let pieces = Measure { params, inputs: vec![], stats_sites: 1, partition: vec![] }.scores(&mut tally, Some(1));
     assert_eq!(pieces, scores(&all, Some(1)));
 }
 
@@ -120,4 +120,19 @@ fn a_model_without_outliers_says_so() {
     assert_eq!(find(&s, ["detection", "outlier", "all blocks", "onset_block"]), None);
     assert_eq!(find(&s, ["detection", "outlier", "block_1", "images_without"]), Some(2.0));
     assert!(!s.metric.iter().any(|m| &**m == "norm_ratio"));
+}
+
+#[test]
+fn memory_grows_with_sites_and_rows_up_to_the_samples_that_are_kept() {
+    let memory = |stats_sites: usize, rows: u64| {
+        let params = MeasureParams { outlier_site: "block_1".into(), last_block: 1, truth_pixel_variance: None };
+        let stage = Measure { params, inputs: vec![], stats_sites, partition: vec![] };
+        stage.estimate(&Sizes::from([("token_stats", rows)])).host_bytes
+    };
+    let kept = |samples: u64| (64 << 20) + samples * (16 << 20);
+    // Twelve sites of ImageNet: three kinds each, and cosines at one of them.
+    assert_eq!(memory(12, 12 * 1_280_000 * 257), kept(3 * 12 + 8));
+    assert_eq!(memory(1, 1 << 40), kept(3 + 8));
+    // 200 images of 257 tokens take next to nothing.
+    assert!(memory(12, 12 * 200 * 257) < 80 << 20);
 }

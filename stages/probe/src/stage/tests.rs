@@ -18,9 +18,15 @@ use crate::position::PositionModel;
 #[derive(Serialize)]
 struct Planted {
     shuffle: u32,
+    /// Number of the class that is called `class 0`; two datasets need not agree.
+    first_label: i32,
 }
 
 impl Meaning for Planted {}
+
+fn planted(shuffle: u32) -> Planted {
+    Planted { shuffle, first_label: 0 }
+}
 
 impl Stage for Planted {
     fn name(&self) -> &'static str {
@@ -52,8 +58,8 @@ impl Stage for Planted {
             let class = image % 4;
             images.image.push(image);
             images.name.push(format!("{image}.png").into());
-            images.label.push(Some(class as i32));
-            images.class.push(None);
+            images.label.push(Some((class as i32 + self.first_label) % 4));
+            images.class.push(Some(format!("class {class}").into()));
             images.width_px.push(6);
             images.height_px.push(6);
             images.grid_h.push(3);
@@ -122,7 +128,7 @@ fn experiments() -> [Experiment; 4] {
 fn scores(make: impl Fn(&[TableRef], &[TableRef]) -> Vec<ProbeStage>) -> Result<Vec<Scores>, StageError> {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
-    let (first, second) = (Planted { shuffle: 0 }, Planted { shuffle: 100 });
+    let (first, second) = (planted(0), Planted { shuffle: 100, first_label: 1 });
     let probes = make(&outputs_of(&first), &outputs_of(&second));
     let outputs: Vec<TableRef> = probes.iter().flat_map(|p| outputs_of(p)).collect();
     let mut stages: Vec<Box<dyn Stage>> = vec![Box::new(first), Box::new(second)];
@@ -154,6 +160,7 @@ fn every_experiment_finds_what_was_planted() {
     assert!(found.iter().all(|s| s.converged.iter().all(|&c| c)));
 }
 
+/// The two runs number the same classes otherwise: breaks when numbers are compared instead of names.
 #[test]
 fn a_test_run_is_another_table() {
     let found = scores(|train, test| {
@@ -176,7 +183,7 @@ fn a_site_that_was_not_extracted_names_those_that_were() {
 
 #[test]
 fn stages_that_cannot_run_are_refused() {
-    let tables = outputs_of(&Planted { shuffle: 0 });
+    let tables = outputs_of(&planted(0));
     let make = |experiment: Experiment, tables: &[TableRef], test| ProbeStage::new(experiment, tables, test, vec![]);
     let token = |split| Experiment::TokenClass(class(split));
     assert!(matches!(make(token(Split::Datasets), &tables, None), Err(ProbeError::Runs { .. })));
@@ -188,7 +195,7 @@ fn stages_that_cannot_run_are_refused() {
 
 #[test]
 fn a_parameter_that_changes_a_number_changes_the_run() {
-    let tables = outputs_of(&Planted { shuffle: 0 });
+    let tables = outputs_of(&planted(0));
     let run = |e: Experiment| engine::stage::fingerprint(&ProbeStage::new(e, &tables, None, vec![]).unwrap());
     let token = || class(Split::EveryNth { nth: 3 });
     let base = run(Experiment::TokenClass(token()));
@@ -200,6 +207,38 @@ fn a_parameter_that_changes_a_number_changes_the_run() {
     for other in [permuted, standardised, VectorClass { draws: Some(1), ..token() }] {
         assert_ne!(base, run(Experiment::TokenClass(other)));
     }
+}
+
+#[test]
+fn steps_are_told_apart_by_their_titles() {
+    let tables = outputs_of(&planted(0));
+    let titles = experiments().map(|e| ProbeStage::new(e, &tables, None, vec![]).unwrap().detail());
+    assert_eq!(titles, ["token_class final", "pooled_class final", "position final", "pixels final"]);
+    let cls = VectorClass { subjects: vec!["cls".into()], ..class(Split::EveryNth { nth: 3 }) };
+    let cls = ProbeStage::new(Experiment::TokenClass(cls), &tables, None, vec![]).unwrap();
+    assert_eq!(cls.detail(), "token_class final cls");
+    // Repeats of one probe have one name and learn from other datasets.
+    let dataset = |name: &str| vec![("dataset", name.to_owned())];
+    let tables: Vec<TableRef> =
+        tables.into_iter().map(|t| TableRef { partition: dataset("cifar10-42"), ..t }).collect();
+    let cls = Experiment::TokenClass(VectorClass { subjects: vec!["cls".into()], ..class(Split::EveryNth { nth: 3 }) });
+    let repeat = ProbeStage::new(cls, &tables, None, dataset("cifar10")).unwrap();
+    assert_eq!(repeat.detail(), "token_class final cls from cifar10-42");
+}
+
+/// 6,000 images of one CLS and two draws of two kinds: 5 tasks of 6,000 vectors.
+#[test]
+fn memory_grows_with_width_and_with_threads_that_have_a_task() {
+    let tables = outputs_of(&planted(0));
+    let sizes = Sizes::from([("images", 6_000), ("token_vectors", 30_000)]);
+    let bytes = |width, threads| {
+        let stage = ProbeStage::new(Experiment::TokenClass(class(Split::EveryNth { nth: 3 })), &tables, None, vec![]);
+        stage.unwrap().sized(width, threads).estimate(&sizes).host_bytes
+    };
+    assert_eq!(bytes(768, 1), 30_000 * 768 * 4 + 6_000 * 768 * 24);
+    assert_eq!(bytes(1536, 1), 2 * bytes(768, 1));
+    assert_eq!(bytes(768, 2) - bytes(768, 1), 6_000 * 768 * 24);
+    assert_eq!(bytes(768, 64), bytes(768, 5), "a thread without a task holds nothing");
 }
 
 #[test]

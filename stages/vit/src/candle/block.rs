@@ -69,8 +69,7 @@ impl Block {
         let d = config.width;
         let name = |part: &str| format!("blocks.{i}.{part}");
         let scale = |part: &str| config.layer_scale.then(|| load.tensor(&name(part), &[d])).transpose();
-        let hidden = config.mlp.hidden;
-        let expanded = if config.mlp.activation == Activation::SwiGlu { 2 * hidden } else { hidden };
+        let (hidden, expanded) = (config.mlp.hidden, config.mlp.expanded());
         Ok(Block {
             heads: config.heads,
             activation: config.mlp.activation,
@@ -115,7 +114,7 @@ impl Block {
         let keys = parts.get(1)?.transpose(2, 3)?.contiguous()?;
         let values = parts.get(2)?.contiguous()?;
 
-        let whole = taps.wants(Site::Attention(i));
+        let whole = taps.want.wants(Site::Attention(i));
         let affordable = (SCORES / (batch * self.heads * tokens)).max(1);
         let rows = if whole { tokens } else { affordable.min(tokens) };
         let mut outputs = Vec::new();

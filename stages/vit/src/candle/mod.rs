@@ -8,9 +8,6 @@ mod block;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
-
 use candle_core::{D, DType, Device, Tensor};
 
 use self::block::{Block, Norm};
@@ -18,7 +15,7 @@ use crate::config::VitConfig;
 use crate::error::VitError;
 use crate::executor::{DeviceChoice, Precision, blocks_needed, check_call, check_config, layout};
 use crate::final_norm::FinalNorm;
-use crate::pos_embed;
+use crate::pos_embed::Positions;
 use crate::site::Site;
 use crate::trace::{Encoder, Layout, Pixels, Request, SiteData, Trace};
 use crate::weights::Params;
@@ -33,10 +30,8 @@ pub struct CandleVit {
     dtype: DType,
     /// CLS with its position, then the registers. `[1, 1 + R, D]`
     prefix: Tensor,
-    /// Position table of the patches on the training grid. `[grid², D]`
-    table: Vec<f32>,
-    /// Position embeddings by grid. `[1, gh·gw, D]`
-    positions: Mutex<HashMap<(usize, usize), Tensor>>,
+    /// By grid, `[1, gh·gw, D]`.
+    positions: Positions<Tensor>,
     /// `[3·p·p, D]`
     patch_weight: Tensor,
     patch_bias: Option<Tensor>,
@@ -82,22 +77,12 @@ impl CandleVit {
         check_config(config)?;
         let d = config.width;
         let load = Loader { params, device, dtype };
-        let slots = usize::from(config.pos.cls_slot);
-        let table = params.get("pos_embed", &[config.pos.grid * config.pos.grid + slots, d])?;
-        let (cls_position, table) = table.split_at(slots * d);
-        let mut prefix = params.get("cls_token", &[d])?.to_vec();
-        for (token, position) in prefix.iter_mut().zip(cls_position) {
-            *token += position;
-        }
-        if config.registers > 0 {
-            prefix.extend_from_slice(params.get("register_tokens", &[config.registers, d])?);
-        }
-        let prefix = Tensor::from_vec(prefix, (1, config.prefix_tokens(), d), device)?.to_dtype(dtype)?;
+        let positions = Positions::new(config, params)?;
+        let prefix = Tensor::from_slice(&positions.prefix, (1, config.prefix_tokens(), d), device)?.to_dtype(dtype)?;
         let patch_values = 3 * config.patch_px * config.patch_px;
         Ok(CandleVit {
             prefix,
-            table: table.to_vec(),
-            positions: Mutex::default(),
+            positions,
             patch_weight: load.tensor("patch_embed.weight", &[d, patch_values])?.t()?.contiguous()?,
             patch_bias: if config.patch_bias { Some(load.tensor("patch_embed.bias", &[d])?) } else { None },
             ln_pre: if config.ln_pre { Some(load.norm("ln_pre", config)?) } else { None },
@@ -111,17 +96,10 @@ impl CandleVit {
     }
 
     fn positions(&self, layout: &Layout) -> Result<Tensor, VitError> {
-        let size = (layout.grid_h, layout.grid_w);
-        let mut known = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(tensor) = known.get(&size) {
-            return Ok(tensor.clone());
-        }
-        let pos = self.config.pos;
-        let resized = pos_embed::resize(&self.table, pos.grid, self.config.width, size, pos.interpolation);
         let shape = (1, layout.patches(), self.config.width);
-        let tensor = Tensor::from_vec(resized, shape, &self.device)?.to_dtype(self.dtype)?;
-        known.insert(size, tensor.clone());
-        Ok(tensor)
+        self.positions.on((layout.grid_h, layout.grid_w), |values| {
+            Ok(Tensor::from_vec(values, shape, &self.device)?.to_dtype(self.dtype)?)
+        })
     }
 
     /// `[B, 3, h, w]` → `[B, gh·gw, 3·p·p]`, values of a patch in the order (c, y, x).
@@ -155,7 +133,7 @@ impl CandleVit {
         for (i, block) in self.blocks[..blocks_needed(&self.config, want)].iter().enumerate() {
             x = block.forward(&x, i as u16, &mut taps)?;
         }
-        if taps.wants(Site::Final) {
+        if want.wants(Site::Final) {
             taps.offer(Site::Final, &self.norm.apply(&x)?)?;
         }
         Ok(taps.traces)
@@ -170,12 +148,7 @@ struct Taps<'a> {
 
 impl<'a> Taps<'a> {
     fn new(want: &'a Request, layout: Layout, batch: usize) -> Self {
-        let empty = Trace { layout, full: BTreeMap::new(), norms: BTreeMap::new() };
-        Taps { want, traces: vec![empty; batch] }
-    }
-
-    fn wants(&self, site: Site) -> bool {
-        self.want.full.contains(&site) || self.want.norms.contains(&site)
+        Taps { want, traces: vec![Trace::empty(layout); batch] }
     }
 
     /// Offers a value whose first axis is the batch.

@@ -4,7 +4,9 @@
 
 use super::*;
 use crate::config::{Activation, Interpolation, Mlp, PosEmbed};
-use crate::cpu::CpuVit;
+use crate::cpu::{CpuVit, Kernel};
+use crate::trace::Trace;
+use crate::weights::expected;
 
 /// Deterministic values in (−1, 1), different for every name.
 fn noise(name: &str, count: usize) -> Vec<f32> {
@@ -20,43 +22,16 @@ fn noise(name: &str, count: usize) -> Vec<f32> {
 /// Random parameters of a described model; weights are scaled so that the stream neither dies nor explodes.
 fn random_params(config: &VitConfig) -> Params {
     let mut params = Params::default();
-    let d = config.width;
-    let mut put = |name: String, shape: Vec<usize>, centre: f32, spread: f32| {
+    for (name, shape) in expected(config) {
+        let (centre, spread) = match (name.rsplit('.').next(), shape.as_slice()) {
+            (Some("ls1" | "ls2"), _) => (0.5, 0.5),
+            (Some("bias"), _) => (0.0, 0.3),
+            (Some("weight"), [_]) => (1.0, 0.3),
+            (Some("weight"), [_, inputs]) => (0.0, 2.0 / (*inputs as f32).sqrt()),
+            _ => (0.0, 1.0),
+        };
         let values = noise(&name, shape.iter().product());
         params.insert(name, shape, values.into_iter().map(|v| centre + spread * v).collect());
-    };
-    put("cls_token".into(), vec![d], 0.0, 1.0);
-    if config.registers > 0 {
-        put("register_tokens".into(), vec![config.registers, d], 0.0, 1.0);
-    }
-    put("pos_embed".into(), vec![config.pos.grid.pow(2) + usize::from(config.pos.cls_slot), d], 0.0, 1.0);
-    let values = 3 * config.patch_px * config.patch_px;
-    put("patch_embed.weight".into(), vec![d, values], 0.0, 1.0 / (values as f32).sqrt());
-    if config.patch_bias {
-        put("patch_embed.bias".into(), vec![d], 0.0, 0.5);
-    }
-    let mut norms = vec!["norm".to_owned()];
-    if config.ln_pre {
-        norms.push("ln_pre".into());
-    }
-    let hidden = config.mlp.hidden;
-    let expanded = if config.mlp.activation == Activation::SwiGlu { 2 * hidden } else { hidden };
-    for i in 0..config.depth {
-        norms.extend([format!("blocks.{i}.norm1"), format!("blocks.{i}.norm2")]);
-        for (part, outputs, inputs) in
-            [("attn.qkv", 3 * d, d), ("attn.proj", d, d), ("mlp.fc1", expanded, d), ("mlp.fc2", d, hidden)]
-        {
-            put(format!("blocks.{i}.{part}.weight"), vec![outputs, inputs], 0.0, 2.0 / (inputs as f32).sqrt());
-            put(format!("blocks.{i}.{part}.bias"), vec![outputs], 0.0, 0.3);
-        }
-        if config.layer_scale {
-            put(format!("blocks.{i}.ls1"), vec![d], 0.5, 0.5);
-            put(format!("blocks.{i}.ls2"), vec![d], 0.5, 0.5);
-        }
-    }
-    for name in norms {
-        put(format!("{name}.weight"), vec![d], 1.0, 0.3);
-        put(format!("{name}.bias"), vec![d], 0.0, 0.3);
     }
     params
 }
@@ -87,11 +62,16 @@ fn everything(config: &VitConfig) -> Request {
     Request { full, norms }
 }
 
-fn assert_close(what: &str, a: &[f32], b: &[f32]) {
+fn assert_close(what: &str, a: &[f32], b: &[f32], tolerance: f32) {
     assert_eq!(a.len(), b.len(), "{what}");
     let scale = b.iter().fold(0.0f32, |m, v| m.max(v.abs()));
     let worst = a.iter().zip(b).fold(0.0f32, |m, (x, y)| m.max((x - y).abs()));
-    assert!(scale > 0.0 && worst <= 1e-5 * scale, "{what}: {worst} of {scale}");
+    assert!(scale > 0.0 && worst <= tolerance * scale, "{what}: {worst} of {scale}");
+}
+
+/// Of the largest value of a site. Where there are tiles, f32 means near-f32 products.
+fn f32_tolerance() -> f32 {
+    if Kernel::best() == Kernel::Amx { 3e-5 } else { 1e-5 }
 }
 
 fn assert_same_model(config: &VitConfig, height: usize, width: usize) {
@@ -110,13 +90,58 @@ fn assert_same_model(config: &VitConfig, height: usize, width: usize) {
         for (site, data) in &a.full {
             let what = format!("{site} of {config:?} at {height}x{width}");
             assert_eq!(data.shape, b.full[site].shape, "{what}");
-            assert_close(&what, &data.data, &b.full[site].data);
+            assert_close(&what, &data.data, &b.full[site].data, f32_tolerance());
         }
         for (site, norms) in &a.norms {
-            assert_close(&format!("norms of {site}"), norms, &b.norms[site]);
+            assert_close(&format!("norms of {site}"), norms, &b.norms[site], f32_tolerance());
         }
     }
     assert_ne!(a[0].full[&Site::Final], a[1].full[&Site::Final], "the images of a batch were mixed up");
+    for kernel in Kernel::ALL.into_iter().filter(|kernel| kernel.refusal().is_none()) {
+        assert_nearly_same_model(config, &params, kernel, &images, &b);
+    }
+}
+
+/// Relative Frobenius distance that bf16 may put between a site and its f32 value on these random models of three
+/// blocks. The largest found is 0.019, in the attention of the last block; the residual stream stays below 0.007.
+const BF16_DEVIATION: f32 = 0.025;
+
+fn assert_nearly_same_model(config: &VitConfig, params: &Params, kernel: Kernel, images: &[&Pixels], exact: &[Trace]) {
+    let rounded = CpuVit::bf16(config, params, Some(kernel)).unwrap().encode(images, &everything(config)).unwrap();
+    for (a, b) in rounded.iter().zip(exact) {
+        assert_eq!(a.full.keys().collect::<Vec<_>>(), b.full.keys().collect::<Vec<_>>());
+        for (site, data) in &a.full {
+            let what = format!("{site} by {kernel} of {config:?}");
+            let want = &b.full[site];
+            assert_eq!(data.shape, want.shape, "{what}");
+            let square = |values: &mut dyn Iterator<Item = f32>| values.map(|v| v * v).sum::<f32>().sqrt();
+            let off = square(&mut data.data.iter().zip(&want.data).map(|(x, y)| x - y));
+            let found = off / square(&mut want.data.iter().copied());
+            // The ends are f32 in every precision.
+            let most = if matches!(site, Site::PatchEmbed | Site::WithPosition) { 1e-5 } else { BF16_DEVIATION };
+            assert!(found <= most, "{what}: {found}");
+        }
+        assert_eq!(a.norms.keys().collect::<Vec<_>>(), b.norms.keys().collect::<Vec<_>>());
+    }
+}
+
+/// Breaks when the executor on tiles hands a panel to the wrong place. Emulated where there are no tiles, and so slow.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#[test]
+fn tiles_are_the_same_model() {
+    crate::cpu::have_tiles();
+    let swiglu = Mlp { hidden: 56, activation: Activation::SwiGlu };
+    let config = VitConfig { depth: 1, registers: 2, mlp: swiglu, ..base() };
+    let params = random_params(&config);
+    let image = image("t", 28, 24);
+    let plain = CpuVit::f32(&config, &params, Some(Kernel::Portable)).unwrap();
+    let exact = plain.encode(&[&image], &everything(&config)).unwrap();
+    assert_nearly_same_model(&config, &params, Kernel::Amx, &[&image], &exact);
+    let split = CpuVit::f32(&config, &params, Some(Kernel::Amx)).unwrap();
+    let split = split.encode(&[&image], &everything(&config)).unwrap();
+    for (site, data) in &split[0].full {
+        assert_close(&site.to_string(), &data.data, &exact[0].full[site].data, 3e-5);
+    }
 }
 
 /// Breaks when an executor drops, reorders or misreads any switch: each differs from the base in one of them.
@@ -151,13 +176,15 @@ fn executors_agree_on_long_sequences() {
 #[test]
 fn requests_and_history_do_not_change_values() {
     let config = VitConfig { registers: 2, layer_scale: true, ..base() };
-    let vit = CpuVit::new(&config, &random_params(&config)).unwrap();
+    let params = random_params(&config);
     let (small, large) = (image("s", 8, 12), image("l", 40, 24));
-    let whole = vit.encode(&[&small], &everything(&config)).unwrap();
-    vit.encode(&[&large], &everything(&config)).unwrap();
-    for (&site, data) in &whole[0].full {
-        let one = Request { full: [site].into(), norms: [].into() };
-        assert_eq!(vit.encode(&[&small], &one).unwrap()[0].full[&site], *data, "{site}");
+    for vit in [CpuVit::new(&config, &params).unwrap(), CpuVit::bf16(&config, &params, None).unwrap()] {
+        let whole = vit.encode(&[&small], &everything(&config)).unwrap();
+        vit.encode(&[&large], &everything(&config)).unwrap();
+        for (&site, data) in &whole[0].full {
+            let one = Request { full: [site].into(), norms: [].into() };
+            assert_eq!(vit.encode(&[&small], &one).unwrap()[0].full[&site], *data, "{site}");
+        }
     }
 }
 

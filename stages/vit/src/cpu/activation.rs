@@ -64,6 +64,20 @@ fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
+/// x·σ(x)
+#[expect(clippy::inline_always, reason = "takes the instruction set of its caller")]
+#[inline(always)]
+pub(super) fn silu(x: f32) -> f32 {
+    x * sigmoid(x)
+}
+
+/// x·σ(1.702·x)
+#[expect(clippy::inline_always, reason = "takes the instruction set of its caller")]
+#[inline(always)]
+pub(super) fn quick_gelu(x: f32) -> f32 {
+    x * sigmoid(1.702 * x)
+}
+
 vectorised! {
     /// `x ← GELU(x + bias)`, row by row of `bias.len()`.
     pub(super) fn bias_gelu(x: &mut [f32], bias: &[f32]) {
@@ -80,8 +94,7 @@ vectorised! {
     pub(super) fn bias_quick_gelu(x: &mut [f32], bias: &[f32]) {
         for row in x.chunks_exact_mut(bias.len()) {
             for (v, b) in row.iter_mut().zip(bias) {
-                let h = *v + *b;
-                *v = h * sigmoid(1.702 * h);
+                *v = quick_gelu(*v + *b);
             }
         }
     }
@@ -95,8 +108,7 @@ vectorised! {
         for row in x.chunks_exact_mut(bias.len()) {
             let (gate, up) = row.split_at_mut(half);
             for (((g, u), gb), ub) in gate.iter_mut().zip(up).zip(gate_bias).zip(up_bias) {
-                let h = *g + *gb;
-                *g = h * sigmoid(h) * (*u + *ub);
+                *g = silu(*g + *gb) * (*u + *ub);
             }
         }
     }

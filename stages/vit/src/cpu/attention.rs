@@ -35,10 +35,9 @@ impl Kept {
         Kept { whole: whole.then(|| empty(vec![heads, tokens, tokens])), cls: cls.then(|| empty(vec![heads, tokens])) }
     }
 
-    /// Takes the numerators of query rows `start..` of the head whose turn it is.
-    fn take(&mut self, start: usize, numerators: &[f32], sums: &[f32]) {
-        let tokens = numerators.len() / sums.len();
-        let rows = numerators.chunks_exact(tokens).zip(sums);
+    /// Takes the numerators of query rows `start..` of the head whose turn it is; rows are `stride` apart.
+    pub fn take(&mut self, start: usize, tokens: usize, stride: usize, numerators: &[f32], sums: &[f32]) {
+        let rows = numerators.chunks_exact(stride).map(|row| &row[..tokens]).zip(sums);
         if let Some(whole) = &mut self.whole {
             for (row, sum) in rows.clone() {
                 whole.data.extend(row.iter().map(|v| v / sum));
@@ -71,7 +70,7 @@ pub(super) fn attend(qkv: &[f32], tokens: usize, heads: usize, out: &mut [f32], 
             let sums = &mut scratch.sums[..rows];
             matmul(scores, tokens, queries, keys.transposed(), scale, false);
             softmax_numerators(scores, tokens, sums);
-            kept.take(start, scores, sums);
+            kept.take(start, tokens, tokens, scores, sums);
             let target = &mut out[start * width..(start + rows) * width];
             matmul(&mut target[head * size..], width, Matrix::rows(scores, rows, tokens, tokens), values, 1.0, false);
             divide_columns(target, width, head * size, size, sums);

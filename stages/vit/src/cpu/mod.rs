@@ -9,37 +9,47 @@
 
 mod activation;
 mod attention;
+mod bf16;
 mod matmul;
 mod model;
 mod rows;
 mod vectorised;
 
-use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use self::attention::{Kept, Scores, attend};
-use self::model::{Block, Model};
+pub use self::bf16::Kernel;
+#[cfg(all(test, target_arch = "x86_64", target_os = "linux"))]
+pub(crate) use self::bf16::have_tiles;
+use self::bf16::{Left, Multiplier};
+use self::model::{Block, Ends};
 use crate::config::{Activation, VitConfig};
 use crate::error::VitError;
 use crate::executor::{blocks_needed, check_call, check_config, layout};
 use crate::final_norm::FinalNorm;
-use crate::pos_embed;
+use crate::pos_embed::Positions;
 use crate::site::Site;
 use crate::trace::{Encoder, Layout, Pixels, Request, SiteData, Trace};
 use crate::weights::Params;
 
-/// Patch rows and columns.
-type Grid = (usize, usize);
-
-/// An f32 encoder on the CPU. Share it by reference between threads.
+/// An encoder on the CPU. Share it by reference between threads.
 pub struct CpuVit {
     config: VitConfig,
-    model: Model,
+    ends: Ends,
+    blocks: Blocks,
+    /// Who multiplies bf16, where anything is.
+    kernel: Option<Kernel>,
     final_norm: FinalNorm,
-    /// Position embeddings by grid. `[gh·gw, D]`
-    positions: Mutex<HashMap<Grid, Arc<[f32]>>>,
+    positions: Positions<Arc<[f32]>>,
     /// Buffers that no call is using: as many as there were calls at once.
     idle: Mutex<Vec<Scratch>>,
+}
+
+/// The blocks in the precision of the encoder.
+enum Blocks {
+    F32(Vec<Block>),
+    Bf16(bf16::Blocks),
 }
 
 /// Buffers of one forward pass.
@@ -56,95 +66,148 @@ struct Scratch {
     /// `[N, H]`, or `[N, 2·H]` for `SwiGLU`.
     hidden: Vec<f32>,
     scores: Scores,
+    /// Rows of a left factor that is split.
+    packed: Left,
+    bf16: bf16::Scratch,
 }
 
 impl CpuVit {
-    /// Copies the parameters into the layout of the kernels.
+    /// In f32: copies the parameters into the layout of the kernels.
     pub fn new(config: &VitConfig, params: &Params) -> Result<Self, VitError> {
+        Self::f32(config, params, None)
+    }
+
+    /// In f32. By tiles the products are near-f32 (three bf16 products each, 4e-6); it is the fastest where there are
+    /// any, and what `None` chooses there. Any other kernel means plain f32 by the widest vectors.
+    pub fn f32(config: &VitConfig, params: &Params, kernel: Option<Kernel>) -> Result<Self, VitError> {
+        let kernel = Some(chosen(kernel)?).filter(|kernel| *kernel == Kernel::Amx);
+        let split = kernel.is_some();
+        let blocks = |config: &VitConfig| {
+            let blocks = (0..config.depth).map(|i| Block::new(config, params, i, split));
+            Ok(Blocks::F32(blocks.collect::<Result<_, _>>()?))
+        };
+        Self::with_blocks(config, params, kernel, split, blocks)
+    }
+
+    /// In bf16 between the ends, by the best kernel of this machine, or by `kernel`.
+    pub fn bf16(config: &VitConfig, params: &Params, kernel: Option<Kernel>) -> Result<Self, VitError> {
+        let kernel = chosen(kernel)?;
+        let blocks = |config: &VitConfig| Ok(Blocks::Bf16(bf16::Blocks::new(config, params)?));
+        Self::with_blocks(config, params, Some(kernel), kernel == Kernel::Amx, blocks)
+    }
+
+    fn with_blocks(
+        config: &VitConfig,
+        params: &Params,
+        kernel: Option<Kernel>,
+        split: bool,
+        blocks: impl FnOnce(&VitConfig) -> Result<Blocks, VitError>,
+    ) -> Result<Self, VitError> {
         check_config(config)?;
         Ok(CpuVit {
             config: config.clone(),
-            model: Model::new(config, params)?,
+            ends: Ends::new(config, params, split)?,
+            blocks: blocks(config)?,
+            kernel,
             final_norm: FinalNorm::new(config, params)?,
-            positions: Mutex::default(),
+            positions: Positions::new(config, params)?,
             idle: Mutex::default(),
         })
-    }
-
-    fn positions(&self, layout: &Layout) -> Arc<[f32]> {
-        let size = (layout.grid_h, layout.grid_w);
-        let mut known = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
-        let pos = self.config.pos;
-        Arc::clone(known.entry(size).or_insert_with(|| {
-            pos_embed::resize(&self.model.positions, pos.grid, self.config.width, size, pos.interpolation).into()
-        }))
     }
 
     fn forward(&self, image: &Pixels, layout: Layout, want: &Request, scratch: &mut Scratch) -> Trace {
         let d = self.config.width;
         let mut taps = Taps::new(want, layout);
-        self.embed(image, layout, scratch, &mut taps);
-        for (i, block) in self.model.blocks[..blocks_needed(&self.config, want)].iter().enumerate() {
-            self.block(block, i as u16, scratch, &mut taps);
+        // Tiles are configured for this pass and released at its end.
+        let multiplier = self.kernel.map(Multiplier::of_this_machine);
+        let multiplier = multiplier.as_ref();
+        self.embed(image, layout, multiplier, scratch, &mut taps);
+        let needed = blocks_needed(&self.config, want);
+        match &self.blocks {
+            Blocks::F32(blocks) => {
+                for (i, block) in blocks[..needed].iter().enumerate() {
+                    self.block(block, i as u16, multiplier, scratch, &mut taps);
+                }
+            }
+            Blocks::Bf16(blocks) => {
+                if let Some(multiplier) = multiplier {
+                    blocks.run(needed, multiplier, &mut scratch.stream, &mut scratch.bf16, &mut taps);
+                }
+            }
         }
-        if taps.wants(Site::Final) {
-            self.model.norm.apply(&scratch.stream, &mut scratch.branch);
+        if want.wants(Site::Final) {
+            self.ends.norm.apply(&scratch.stream, &mut scratch.branch);
             taps.tokens(Site::Final, &scratch.branch, d, d);
         }
         taps.trace
     }
 
     /// Pixels → residual stream before the first block.
-    fn embed(&self, image: &Pixels, layout: Layout, scratch: &mut Scratch, taps: &mut Taps) {
+    fn embed(
+        &self,
+        image: &Pixels,
+        layout: Layout,
+        multiplier: Option<&Multiplier>,
+        scratch: &mut Scratch,
+        taps: &mut Taps,
+    ) {
         let d = self.config.width;
         let (tokens, patches) = (layout.tokens(), layout.patches());
         patch_rows(image, self.config.patch_px, &mut scratch.pixels);
         scratch.stream.resize(tokens * d, 0.0);
         scratch.branch.resize(tokens * d, 0.0);
         let (prefix, rest) = scratch.stream.split_at_mut(layout.prefix() * d);
-        prefix.copy_from_slice(&self.model.prefix);
-        rows::fill_rows(rest, &self.model.patch_embed.bias);
-        self.model.patch_embed.apply(&scratch.pixels, scratch.pixels.len() / patches, patches, rest, true);
+        prefix.copy_from_slice(&self.positions.prefix);
+        rows::fill_rows(rest, &self.ends.patch_embed.bias);
+        let rows = (scratch.pixels.as_slice(), scratch.pixels.len() / patches);
+        self.ends.patch_embed.apply(rows, patches, rest, true, (multiplier, &mut scratch.packed));
         taps.tokens(Site::PatchEmbed, rest, d, d);
-        rows::add(rest, &self.positions(&layout));
-        if let Some(norm) = &self.model.ln_pre {
+        let made = |values: Vec<f32>| Ok::<_, Infallible>(values.into());
+        let Ok(positions) = self.positions.on((layout.grid_h, layout.grid_w), made);
+        rows::add(rest, &positions);
+        if let Some(norm) = &self.ends.ln_pre {
             norm.apply(&scratch.stream, &mut scratch.branch);
             std::mem::swap(&mut scratch.stream, &mut scratch.branch);
         }
         taps.tokens(Site::WithPosition, &scratch.stream, d, d);
     }
 
-    fn block(&self, block: &Block, i: u16, scratch: &mut Scratch, taps: &mut Taps) {
-        let Scratch { stream, branch, qkv, hidden, scores, .. } = scratch;
+    fn block(&self, block: &Block, i: u16, multiplier: Option<&Multiplier>, scratch: &mut Scratch, taps: &mut Taps) {
+        let Scratch { stream, branch, qkv, hidden, scores, packed, .. } = scratch;
         let d = self.config.width;
         let tokens = stream.len() / d;
 
         block.norm1.apply_then_add(stream, &block.proj.bias, branch);
         qkv.resize(tokens * 3 * d, 0.0);
         rows::fill_rows(qkv, &block.qkv.bias);
-        block.qkv.apply(branch, d, tokens, qkv, true);
+        block.qkv.apply((branch, d), tokens, qkv, true, (multiplier, packed));
         for (part, site) in [Site::Query(i), Site::Key(i), Site::Value(i)].into_iter().enumerate() {
             taps.tokens(site, &qkv[part * d..], d, 3 * d);
         }
         let (whole, cls) = (Site::Attention(i), Site::ClsAttention(i));
-        let mut kept = Kept::new(self.config.heads, tokens, taps.wants(whole), taps.wants(cls));
+        let mut kept = Kept::new(self.config.heads, tokens, taps.want.wants(whole), taps.want.wants(cls));
         attend(qkv, tokens, self.config.heads, branch, scores, &mut kept);
         taps.keep(whole, kept.whole);
         taps.keep(cls, kept.cls);
-        block.proj.apply(branch, d, tokens, stream, true);
+        block.proj.apply((branch, d), tokens, stream, true, (multiplier, packed));
 
         block.norm2.apply_then_add(stream, &block.fc2.bias, branch);
         let expanded = block.fc1.bias.len();
         hidden.resize(tokens * expanded, 0.0);
-        block.fc1.apply(branch, d, tokens, hidden, false);
+        block.fc1.apply((branch, d), tokens, hidden, false, (multiplier, packed));
         match self.config.mlp.activation {
             Activation::Gelu => activation::bias_gelu(hidden, &block.fc1.bias),
             Activation::QuickGelu => activation::bias_quick_gelu(hidden, &block.fc1.bias),
             Activation::SwiGlu => activation::bias_swiglu(hidden, &block.fc1.bias),
         }
-        block.fc2.apply(hidden, expanded, tokens, stream, true);
+        block.fc2.apply((hidden, expanded), tokens, stream, true, (multiplier, packed));
         taps.tokens(Site::Block(i), stream, d, d);
     }
+}
+
+/// The kernel asked for, if this machine has it, else the best.
+fn chosen(kernel: Option<Kernel>) -> Result<Kernel, VitError> {
+    kernel.map_or_else(|| Ok(Kernel::best()), Kernel::check)
 }
 
 /// `[3, height, width]` → one row `(c, y, x)` per patch, as the patch projection reads it.
@@ -174,11 +237,7 @@ struct Taps<'a> {
 
 impl<'a> Taps<'a> {
     fn new(want: &'a Request, layout: Layout) -> Self {
-        Taps { want, trace: Trace { layout, full: BTreeMap::new(), norms: BTreeMap::new() } }
-    }
-
-    fn wants(&self, site: Site) -> bool {
-        self.want.full.contains(&site) || self.want.norms.contains(&site)
+        Taps { want, trace: Trace::empty(layout) }
     }
 
     /// Offers rows of `width` values that are `stride` apart.

@@ -48,7 +48,7 @@ impl LayerNorm {
 
 #[expect(clippy::inline_always, reason = "takes the instruction set of its caller")]
 #[inline(always)]
-fn normalise(row: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
+pub(super) fn normalise(row: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
     let count = row.len() as f32;
     let mean = sum(row, |v| v) / count;
     let variance = sum(row, |v| (v - mean) * (v - mean)) / count;

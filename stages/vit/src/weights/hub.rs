@@ -1,11 +1,15 @@
 //! Files of the Hugging Face hub: fetched once, resumed when cut off, kept in the hub's own cache layout.
 //!
+//! Which file of a repository is its model is asked of the hub, and of the cache only when the hub cannot be reached:
+//! the weights of a run must not depend on what was fetched before it.
+//!
 //! The cache folder, the endpoint and the token are given by the caller, so that this crate reads no environment.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use hf_hub::api::Progress;
 use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
+use hf_hub::api::{Progress, RepoInfo};
 use hf_hub::{Cache, Repo};
 
 use super::source::{INDEX_SUFFIX, USUAL_NAMES, shards};
@@ -35,6 +39,10 @@ impl std::fmt::Debug for HubAccess {
 /// Times a cut-off download is taken up again.
 const RETRIES: usize = 5;
 
+/// How long the hub may take to accept a connection before the cache is asked instead: nodes of a cluster often drop what
+/// goes outside.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The local files of a repository's model: `file`, or the first of the usual names, with its shards.
 pub(super) fn fetch(
     repo: &str,
@@ -55,9 +63,10 @@ pub(super) fn fetch(
     let api = builder.build().map_err(|error| failed(&error))?.repo(Repo::model(repo.to_owned()));
     let name = match file {
         Some(name) => name.to_owned(),
-        None => match USUAL_NAMES.iter().find(|name| cached.get(name).is_some()) {
-            Some(name) => (*name).to_owned(),
-            None => usual(&api, repo)?,
+        None => match (info(&api), USUAL_NAMES.iter().find(|name| cached.get(name).is_some())) {
+            (Ok(info), _) => usual(&info, repo)?,
+            (Err(error), Some(name)) if status(&error).is_none() => (*name).to_owned(),
+            (Err(error), _) => return Err(failed(&error)),
         },
     };
     let get = |name: &str| match cached.get(name) {
@@ -74,21 +83,33 @@ pub(super) fn fetch(
     shards(&first)?.into_iter().map(|shard| get(&format!("{folder}{shard}"))).collect()
 }
 
-fn usual(api: &ApiRepo, repo: &str) -> Result<String, VitError> {
-    let hub = |problem: String| VitError::Hub { repo: repo.to_owned(), problem };
-    let info = api.info().map_err(|error| hub(explain(&error)))?;
+/// What the repository holds.
+fn info(api: &ApiRepo) -> Result<RepoInfo, ApiError> {
+    let request = api.info_request().config().timeout_connect(Some(CONNECT_TIMEOUT)).build();
+    let mut answer = request.call().map_err(Box::new)?;
+    Ok(answer.body_mut().read_json().map_err(Box::new)?)
+}
+
+fn usual(info: &RepoInfo, repo: &str) -> Result<String, VitError> {
     let listed = |name: &&&str| info.siblings.iter().any(|file| file.rfilename == **name);
-    USUAL_NAMES.iter().find(listed).map(|name| (*name).to_owned()).ok_or_else(|| {
-        hub(format!("the repository has none of {}; name the file as hf:{repo}/<file>", USUAL_NAMES.join(", ")))
+    USUAL_NAMES.iter().find(listed).map(|name| (*name).to_owned()).ok_or_else(|| VitError::Hub {
+        repo: repo.to_owned(),
+        problem: format!("the repository has none of {}; name the file as hf:{repo}/<file>", USUAL_NAMES.join(", ")),
     })
 }
 
-fn explain(error: &ApiError) -> String {
+/// The HTTP status with which the hub refused; none if it was not reached. The HTTP client's type is not ours to name,
+/// so this reads its words.
+fn status(error: &ApiError) -> Option<u16> {
     let text = error.to_string();
-    if text.contains("404") || text.contains("401") || text.contains("403") {
-        format!("{text}; check the name, and whether the repository asks for a token")
-    } else {
-        format!("{text}; without a network, give a local path")
+    text.rsplit_once("http status: ")?.1.trim().parse().ok()
+}
+
+fn explain(error: &ApiError) -> String {
+    match status(error) {
+        Some(401 | 403 | 404) => format!("{error}; check the name, and whether the repository asks for a token"),
+        Some(_) => format!("{error}; try again later, or give a local path"),
+        None => format!("{error}; without a network, give a local path"),
     }
 }
 

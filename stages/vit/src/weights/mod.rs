@@ -10,6 +10,7 @@
 
 mod assemble;
 mod checkpoint;
+mod header;
 mod hub;
 mod naming;
 mod params;
@@ -22,6 +23,7 @@ mod state_dict;
 mod tests;
 mod torch_zip;
 
+pub use header::Header;
 pub use hub::HubAccess;
 pub use params::{Array, Params};
 pub use shapes::expected;
@@ -48,15 +50,5 @@ pub struct Weights {
 
 /// Loads `source` as weights of `spec`. `progress(done, total)` counts the bytes of a download.
 pub fn load(spec: &ModelSpec, source: &WeightSource, progress: &dyn Fn(u64, u64)) -> Result<Weights, VitError> {
-    let files = source.files(progress)?;
-    let checkpoint = checkpoint::Checkpoint::open(&files)?;
-    let plan = assemble::plan(spec, &checkpoint)?;
-    let params = assemble::read(&plan, &checkpoint)?;
-    Ok(Weights {
-        params,
-        config: plan.config,
-        digest: checkpoint::digest(&files)?,
-        leftover: plan.leftover,
-        naming: plan.naming,
-    })
+    Header::read(spec, source, progress)?.weights()
 }

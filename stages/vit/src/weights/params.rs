@@ -40,14 +40,4 @@ impl Params {
     pub fn insert(&mut self, name: impl Into<String>, shape: impl Into<Vec<usize>>, data: Vec<f32>) {
         self.tensors.insert(name.into(), Array { shape: shape.into(), data });
     }
-
-    /// Whether `name` is there.
-    pub fn contains(&self, name: &str) -> bool {
-        self.tensors.contains_key(name)
-    }
-
-    /// All names, sorted.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.keys().map(String::as_str)
-    }
 }

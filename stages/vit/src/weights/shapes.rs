@@ -2,7 +2,7 @@
 //!
 //! Linear weights are `[out, in]`, as every checkpoint has them; the patch projection is flat, channels first.
 
-use crate::config::{Activation, VitConfig};
+use crate::config::VitConfig;
 
 /// Canonical names and shapes of the parameters of `cfg`, in the order of the forward pass.
 pub fn expected(cfg: &VitConfig) -> Vec<(String, Vec<usize>)> {
@@ -22,8 +22,7 @@ pub fn expected(cfg: &VitConfig) -> Vec<(String, Vec<usize>)> {
         push("ln_pre.weight".to_owned(), &[d]);
         push("ln_pre.bias".to_owned(), &[d]);
     }
-    let hidden = cfg.mlp.hidden;
-    let fc1 = if cfg.mlp.activation == Activation::SwiGlu { 2 * hidden } else { hidden };
+    let (hidden, fc1) = (cfg.mlp.hidden, cfg.mlp.expanded());
     for i in 0..cfg.depth {
         for (name, shape) in [
             ("norm1.weight", &[d][..]),

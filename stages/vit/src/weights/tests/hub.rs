@@ -16,13 +16,17 @@ type Seen = Arc<Mutex<Vec<(String, u64)>>>;
 
 /// Serves one repository with one file until the test process ends. The first download stops after `cut` bytes.
 fn hub(name: &'static str, body: Vec<u8>, cut: usize) -> (String, Seen) {
+    hub_of(vec![(name, body)], cut)
+}
+
+fn hub_of(files: Vec<(&'static str, Vec<u8>)>, cut: usize) -> (String, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let (seen, downloads) = (Seen::default(), AtomicUsize::new(0));
     let log = Arc::clone(&seen);
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let _ = answer(stream, name, &body, cut, &downloads, &log);
+            let _ = answer(stream, &files, cut, &downloads, &log);
         }
     });
     (endpoint, seen)
@@ -30,8 +34,7 @@ fn hub(name: &'static str, body: Vec<u8>, cut: usize) -> (String, Seen) {
 
 fn answer(
     mut stream: TcpStream,
-    name: &str,
-    body: &[u8],
+    files: &[(&str, Vec<u8>)],
     cut: usize,
     downloads: &AtomicUsize,
     log: &Seen,
@@ -51,17 +54,18 @@ fn answer(
         }
     }
     if path == "/api/models/owner/repo/revision/main" || path == "/api/models/owner/repo" {
-        let listing =
-            format!(r#"{{"sha": "c0ffee", "siblings": [{{"rfilename": "README.md"}}, {{"rfilename": "{name}"}}]}}"#);
+        let names: String = files.iter().map(|(name, _)| format!(r#", {{"rfilename": "{name}"}}"#)).collect();
+        let listing = format!(r#"{{"sha": "c0ffee", "siblings": [{{"rfilename": "README.md"}}{names}]}}"#);
         return write!(
             stream,
             "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{listing}",
             listing.len()
         );
     }
-    if path != format!("/owner/repo/resolve/main/{name}") {
+    let asked = path.strip_prefix("/owner/repo/resolve/main/");
+    let Some((_, body)) = files.iter().find(|(name, _)| Some(*name) == asked) else {
         return write!(stream, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-    }
+    };
     let (from, to) = range.unwrap_or((0, None));
     let part = &body[from.min(body.len())..to.map_or(body.len(), |to| to + 1)];
     write!(
@@ -100,11 +104,39 @@ fn a_repository_is_searched_fetched_resumed_and_kept() {
     assert_eq!(froms, [0, 1000], "the second request takes up where the first was cut");
     assert_eq!(reports.borrow().last(), Some(&(total, total)));
     assert!(reports.borrow().iter().all(|(done, all)| done <= all), "{:?}", reports.borrow());
-    // From the cache: the hub is not asked again, by either spelling.
+    // From the cache: the hub is not needed again, by either spelling.
     for text in ["hf:owner/repo", "hf:owner/repo/pytorch_model.bin"] {
         assert_eq!(fetch(text, "http://127.0.0.1:1", folder.path(), &|_, _| {}).unwrap().digest, loaded.digest);
     }
     assert_eq!(seen.lock().unwrap().len(), 2);
+}
+
+/// Breaks when a file that is there by chance wins over the one that the repository would give: two machines would then
+/// load two models by one name.
+#[test]
+fn what_was_fetched_before_does_not_choose_the_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = official(&tiny().config);
+    let mut second = first.clone();
+    for (_, values) in second.values_mut() {
+        values.fill(0.5);
+    }
+    let [first, second] = [first, second].map(|tensors| std::fs::read(write(folder.path(), "m", &tensors)).unwrap());
+    let (endpoint, _) = hub_of(vec![("pytorch_model.bin", second), ("model.safetensors", first.clone())], usize::MAX);
+    let (only_first, _) = hub("model.safetensors", first, usize::MAX);
+    let digest = |text: &str, endpoint: &str, cache: &str| {
+        fetch(text, endpoint, &folder.path().join(cache), &|_, _| {}).unwrap().digest
+    };
+    let wanted = digest("hf:owner/repo", &only_first, "fresh");
+    assert_ne!(digest("hf:owner/repo/pytorch_model.bin", &endpoint, "used"), wanted);
+    assert_eq!(digest("hf:owner/repo", &endpoint, "used"), wanted);
+
+    // A repository that the hub refuses is refused, whatever is kept of it.
+    let kept = folder.path().join("used/hub");
+    std::fs::rename(kept.join("models--owner--repo"), kept.join("models--owner--other")).unwrap();
+    let error = fetch("hf:owner/other", &endpoint, &folder.path().join("used"), &|_, _| {}).unwrap_err().to_string();
+    assert!(error.contains("check the name"), "{error}");
+    assert_eq!(digest("hf:owner/other", "http://127.0.0.1:1", "used"), wanted);
 }
 
 #[test]

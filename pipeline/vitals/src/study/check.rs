@@ -1,0 +1,81 @@
+//! Everything of a study that can be wrong without looking at any data: a mistake in the last probe must not be found
+//! after gigabytes of weights were read.
+
+use std::collections::BTreeSet;
+
+use super::dataset;
+use super::file::{StudyFile, nearest};
+use super::model::{Declared, declare};
+use super::params::params;
+use super::probes::experiments;
+use crate::failure::{Code, Failure};
+
+/// Checks names, sites, numbers and splits; gives the models, which were looked up on the way.
+pub fn check(file: &StudyFile) -> Result<Vec<Declared<'_>>, Failure> {
+    let config = |e: &dyn std::fmt::Display, at: &str, fix: &str| Failure::new(Code::Config, e, at, fix);
+    reports::check_wanted(&file.tables).map_err(|e| config(&e, "tables", "correct the name in the study"))?;
+    file.extract.outliers.check().map_err(|e| config(&e, "[extract] outliers", "correct the number"))?;
+    let models = file.models.iter().map(declare).collect::<Result<Vec<_>, _>>()?;
+    unique("model", models.iter().map(|m| m.name.as_str()))?;
+    unique("dataset", file.datasets.iter().map(dataset::name))?;
+    for table in &file.datasets {
+        dataset::check(table)?;
+        follows(&table.follows)?;
+        for wanted in &table.models {
+            known("model", wanted, models.iter().map(|m| m.name.as_str()))?;
+        }
+        for model in &models {
+            if table.models.is_empty() || table.models.contains(&model.name) {
+                params(&file.extract, &model.spec, "", (table, ""))?;
+            }
+        }
+    }
+    for table in &file.probes {
+        for name in table.train.iter().chain(&table.test) {
+            known("dataset", name, file.datasets.iter().map(dataset::name))?;
+        }
+        for model in &models {
+            experiments(table, model.spec.config.depth)?;
+        }
+    }
+    Ok(models)
+}
+
+/// Whose protocol a dataset is read under.
+pub fn follows(names: &[String]) -> Result<BTreeSet<reports::Source>, Failure> {
+    let source = |name: &String| match name.as_str() {
+        "paper" => Ok(reports::Source::Paper),
+        "study" => Ok(reports::Source::Study),
+        other => {
+            let what = format!("`{other}` published nothing");
+            Err(Failure::new(Code::Config, what, "[[dataset]] follows", "write paper or study"))
+        }
+    };
+    names.iter().map(source).collect()
+}
+
+/// An error unless all names differ.
+fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), Failure> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            let fix = format!("give one of them another `name` under [[{what}]]");
+            return Err(Failure::new(
+                Code::Config,
+                format!("two {what}s are called `{name}`"),
+                format!("[[{what}]]"),
+                fix,
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// An error that names the nearest, unless `wanted` is among `names`.
+pub fn known<'a>(what: &str, wanted: &str, names: impl Iterator<Item = &'a str> + Clone) -> Result<(), Failure> {
+    if names.clone().any(|n| n == wanted) {
+        return Ok(());
+    }
+    let fix = nearest(wanted, names).map_or_else(String::new, |best| format!("did you mean `{best}`?"));
+    Err(Failure::new(Code::Config, format!("the study has no {what} called `{wanted}`"), format!("[[{what}]]"), fix))
+}

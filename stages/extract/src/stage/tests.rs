@@ -1,0 +1,153 @@
+//! Whole extractions of generated scenes through the planted model.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use datasets::{Crop, DatasetSpec, Filter, Manifest, Preprocess, Raw, ReadError, Resize};
+use engine::run::{RunOptions, run};
+use engine::stage::fingerprint;
+use engine::{Plan, Silent, Store};
+use schemas::Table;
+use schemas::outlier::OutlierPolicy;
+use vit::executor::{DeviceChoice, Precision, open};
+use vit::planted::{Dials, INPUT, planted};
+
+use super::*;
+use crate::{Calibrate, PoolSite};
+
+/// Scenes of which those from `broken_from` on are no images.
+struct Scenes {
+    scenes: Box<dyn Source>,
+    broken_from: usize,
+}
+
+impl Source for Scenes {
+    fn manifest(&self) -> &Manifest {
+        self.scenes.manifest()
+    }
+    fn read(&self, index: usize) -> Result<Raw, ReadError> {
+        if index < self.broken_from { self.scenes.read(index) } else { Ok(Raw::Encoded(b"no image".to_vec())) }
+    }
+}
+
+pub(crate) fn params() -> ExtractParams {
+    let (model, _) = planted(&Dials::default(), 1, None).unwrap();
+    ExtractParams {
+        weights: "w".into(),
+        precision: Precision::F32,
+        dataset: "d".into(),
+        preprocess: Preprocess::new(Resize::None, Crop::None, Filter::Bicubic).normalised(INPUT.mean, INPUT.std),
+        outliers: OutlierPolicy::TopFraction { frac: 0.05, over: schemas::outlier::Scope::Image },
+        outlier_site: Site::Block(model.depth as u16 - 1),
+        stats_sites: vec![Site::PatchEmbed, Site::Block(0)],
+        vector_sites: vec![Site::Final],
+        pooled: vec![PoolSite { site: Site::Final, normed: false }],
+        draws: 2,
+        seed: 0,
+        pictures: 1,
+        shard_images: 3,
+        model,
+    }
+}
+
+fn extract(images: usize, broken_from: usize, tuning: Tuning) -> Extract {
+    let (config, weights) = planted(&Dials::default(), 1, None).unwrap();
+    let for_open = config.clone();
+    let model = Model::new("planted".into(), config, "w".into(), Precision::F32, move || {
+        open(&for_open, &weights, &DeviceChoice::Cpu, Precision::F32)
+    });
+    let mut spec = DatasetSpec::new("synthetic", "");
+    spec.limit = Some(images);
+    Extract {
+        model: Arc::new(model),
+        source: Arc::new(Scenes { scenes: datasets::open(&spec).unwrap(), broken_from }),
+        params: params(),
+        cutoff: None,
+        partition: vec![("model", "planted".into())],
+        tuning,
+    }
+}
+
+fn run_all(extract: Extract, store: &Path) -> (Store, Vec<TableRef>, Result<u64, StageError>) {
+    let store = Store::open(store).unwrap();
+    let plan = Plan::new(vec![Box::new(extract)]).unwrap();
+    let options = RunOptions { cancel: &AtomicBool::new(false), progress: &Silent, max_skip_frac: 1.0 };
+    let skipped = run(&plan, &store, &options).map(|summary| {
+        assert!(summary.failed.is_empty(), "{:?}", summary.failed);
+        summary.skipped
+    });
+    let outputs = plan.steps.into_iter().next().unwrap().outputs;
+    (store, outputs, skipped)
+}
+
+/// Every way of tuning: one thread, many, and rows made by threads of their own.
+fn tunings() -> Vec<Tuning> {
+    let mut all: Vec<Tuning> = [1, 2, 7].into_iter().map(Tuning::cpu).collect();
+    all.extend([(1, 1, 1), (1, 4, 32), (3, 2, 5)].map(|(d, c, b)| Tuning::device(d, c, b)));
+    all
+}
+
+#[test]
+fn tuning_reaches_neither_the_meaning_nor_a_byte() {
+    let with = |tuning| fingerprint(&extract(5, 5, tuning));
+    let calibrate = |tuning| {
+        let Extract { model, source, params, partition, .. } = extract(5, 5, tuning);
+        fingerprint(&Calibrate { model, source, params, images: 2, partition, tuning })
+    };
+    let mut expected: Option<BTreeMap<String, Vec<u8>>> = None;
+    for tuning in tunings() {
+        assert_eq!(with(tuning), with(Tuning::cpu(1)), "{tuning:?}");
+        assert_eq!(calibrate(tuning), calibrate(Tuning::cpu(1)), "{tuning:?}");
+        let folder = tempfile::tempdir().unwrap();
+        let (store, outputs, skipped) = run_all(extract(5, 4, tuning), folder.path());
+        assert_eq!(skipped.unwrap(), 1);
+        let mut parts = BTreeMap::new();
+        for output in outputs {
+            for part in store.parts(&output).unwrap() {
+                let name = part.strip_prefix(folder.path()).unwrap().display().to_string();
+                parts.insert(name, std::fs::read(part).unwrap());
+            }
+        }
+        // Eight tables of two shards.
+        assert_eq!(parts.len(), 16);
+        assert!(*expected.get_or_insert_with(|| parts.clone()) == parts, "{tuning:?} changed a part");
+    }
+    // A change of meaning does reach it.
+    let mut other = extract(5, 5, Tuning::cpu(1));
+    other.params.seed = 1;
+    assert_ne!(fingerprint(&other), with(Tuning::cpu(1)));
+}
+
+#[test]
+fn a_part_without_images_has_the_columns_of_the_others() {
+    fn same<T: Table>(store: &Store, outputs: &[TableRef]) -> [usize; 2] {
+        let table = outputs.iter().find(|t| t.table == T::NAME).unwrap();
+        let parts: Vec<T> = store.parts(table).unwrap().iter().map(|p| schemas::read_part(p).unwrap()).collect();
+        assert_eq!(parts[0].schema(), parts[1].schema(), "{}", T::NAME);
+        [parts[0].rows(), parts[1].rows()]
+    }
+    let folder = tempfile::tempdir().unwrap();
+    // The second of two shards holds no image that can be decoded.
+    let (store, outputs, skipped) = run_all(extract(6, 3, Tuning::cpu(1)), folder.path());
+    assert_eq!(skipped.unwrap(), 3);
+    // CLS, register, two draws of either kind, of three images.
+    assert_eq!(same::<TokenVectors>(&store, &outputs), [18, 0]);
+    assert_eq!(same::<TokenPixels>(&store, &outputs), [12, 0]);
+    assert_eq!(same::<Pooled>(&store, &outputs), [6, 0]);
+    assert_eq!(same::<TokenStats>(&store, &outputs)[1], 0);
+    assert_eq!(same::<NormHistograms>(&store, &outputs)[1], 0);
+    assert_eq!(same::<Skipped>(&store, &outputs), [0, 3]);
+}
+
+#[test]
+fn a_site_that_cannot_be_used_is_an_error_of_the_study() {
+    for (site, normed) in [(Site::PatchEmbed, true), (Site::Attention(0), false)] {
+        let mut wrong = extract(1, 1, Tuning::cpu(1));
+        wrong.params.pooled = vec![PoolSite { site, normed }];
+        let folder = tempfile::tempdir().unwrap();
+        let (_, _, result) = run_all(wrong, folder.path());
+        assert_eq!(result.unwrap_err().kind, ErrorKind::Config);
+    }
+}
