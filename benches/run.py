@@ -61,7 +61,7 @@ def arguments():
     parser.add_argument("--images", type=int, help="photos of the whole path")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--secs", type=float, help="length of one encoder measurement")
-    parser.add_argument("--encoder-variants", default="eager", help="eager,compile,onnx,bf16")
+    parser.add_argument("--encoder-variants", default="eager", help="eager,compile,onnx,bf16,bf16all,bf16compile")
     parser.add_argument("--memory", help="numbers of images for the peak memory")
     parser.add_argument("--json", type=pathlib.Path, help="also write every single measurement here")
     parser.add_argument("--quick", action="store_true")
@@ -187,12 +187,15 @@ class Bench:
         example = self.vitals.parent / "examples" / "encoder_speed"
         for sizes, models, threads, batches in grid:
             words = ["--models", models, "--sizes", sizes, "--threads", threads, "--secs", self.given.secs]
-            ours = lambda words=words: processes.run([example, *words])
+            bf16 = any(variant.startswith("bf16") for variant in self.given.encoder_variants.split(","))
+            precisions = "f32,bf16" if bf16 else "f32"
+            ours = lambda words=words, p=precisions: processes.run([example, *words, "--precisions", p])
             more = ["--batches", batches, "--variants", self.given.encoder_variants]
             peer = lambda words=words, more=more: self.python("encoder_torch.py", *words, *more)
             for task in (ours, peer) if number % 2 == 0 else (peer, ours):
                 for line in map(json.loads, task().stdout.splitlines()):
-                    key = (line["model"], line["size_px"], line["threads"], line["variant"], line.get("batch"))
+                    variant = f"vitals {line['precision']}" if line["variant"] == "vitals" else line["variant"]
+                    key = (line["model"], line["size_px"], line["threads"], variant, line.get("batch"))
                     if "error" in line:
                         self.errors[key] = line["error"]
                     else:
@@ -271,16 +274,17 @@ def whole_page(bench):
 
 
 def encoder_page(bench):
-    rows = [["model", "px", "threads", "vitals, images/s", "peer", "its images/s", "ours / peer"]]
+    rows = [["model", "px", "threads", "vitals", "images/s", "peer", "its images/s", "ours / peer"]]
     found = {key[1:]: values for key, values in bench.figures.items() if key[0] == "encoder"}
     for (model, size, threads, variant, batch), values in found.items():
-        if variant != "vitals":
-            ours = found[model, size, threads, "vitals", None]
+        if not variant.startswith("vitals"):
+            precision = "bf16" if variant.startswith("bf16") else "f32"
+            ours = found[model, size, threads, f"vitals {precision}", None]
             peer = f"torch {variant}, batch {batch}"
-            rows.append([model, size, threads, spread(ours), peer, spread(values), ratio(ours, values)])
+            rows.append([model, size, threads, precision, spread(ours), peer, spread(values), ratio(ours, values)])
     # One line for every reason of a variant, however many sizes it met.
     failed = sorted({f"torch {key[3]}: {error}" for key, error in bench.errors.items()})
-    note = "Final tokens, random weights. Ours runs one image a thread, whatever the batch. bf16, where shown, is not f32."
+    note = "Final tokens, random weights. Ours runs one image a thread, whatever the batch. Peers of bf16 stand beside ours of bf16."
     return "\n".join(["## Encoder alone", "", table(*rows), "", note, *(f"- not measured: {line}" for line in failed)])
 
 

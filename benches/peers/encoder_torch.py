@@ -1,14 +1,15 @@
 """Images per second of timm's DINOv2 encoders in PyTorch, f32 on the CPU, random weights: one JSON object a line.
 
     python encoder_torch.py [--models dinov2_vits14,dinov2_vitb14] [--sizes 224] [--threads 1,2] [--batches 1,8]
-                            [--variants eager,compile,onnx,bf16] [--secs 3]
+                            [--variants eager,compile,onnx,bf16,bf16all,bf16compile] [--secs 3]
 
 Reads the final tokens, as `encoder_speed` of the Rust crate does. `compile` is torch.compile (needs a C++ compiler),
-`onnx` is onnxruntime (needs onnx, onnxscript and onnxruntime), `bf16` is autocast to bfloat16: other numbers, shown only
-to say what f32 costs. What cannot be run here is a line with `error` instead of a figure.
+`onnx` is onnxruntime (needs onnx, onnxscript and onnxruntime), `bf16` is autocast to bfloat16, `bf16compile` the same
+compiled, `bf16all` has weights and activations in bfloat16. What cannot be run here is a line with `error` instead of a figure.
 """
 
 import argparse
+import copy
 import json
 import math
 import os
@@ -20,7 +21,7 @@ import torch
 from timm_dinov2 import random_model
 
 
-VARIANTS = ("eager", "compile", "onnx", "bf16")
+VARIANTS = ("eager", "compile", "onnx", "bf16", "bf16all", "bf16compile")
 
 
 def numbers(text):
@@ -34,11 +35,16 @@ def forward_of(variant, model, pixels, threads):
     if variant == "compile":
         compiled = torch.compile(model.forward_features)
         return lambda: compiled(pixels)
-    if variant == "bf16":
+    if variant in ("bf16", "bf16compile"):
+        forward = model.forward_features if variant == "bf16" else torch.compile(model.forward_features)
+
         def autocast():
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                return model.forward_features(pixels)
+                return forward(pixels)
         return autocast
+    if variant == "bf16all":
+        rounded = copy.deepcopy(model).to(torch.bfloat16)
+        return lambda pixels=pixels.to(torch.bfloat16): rounded.forward_features(pixels)
     if variant == "onnx":
         return onnx_forward(model, pixels, threads)
     raise ValueError(f"unknown variant {variant!r}; use {', '.join(VARIANTS)}")

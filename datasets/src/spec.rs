@@ -115,6 +115,12 @@ pub enum DatasetError {
         /// The closest names.
         nearest: String,
     },
+    /// Nothing says where the dataset lies.
+    #[error("the dataset needs a root; expected there: {expected}")]
+    NoRoot {
+        /// What should be there.
+        expected: String,
+    },
     /// A file or folder is not where it should be.
     #[error("{path} does not exist; {existing} does (expected {expected})")]
     Missing {

@@ -100,6 +100,7 @@ pub enum ReportError {
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let mut ranked: Vec<(f64, &str)> = known.into_iter().map(|k| (strsim::jaro_winkler(name, k), k)).collect();
     ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    ranked.dedup();
     let names: Vec<String> = ranked.iter().take(4).map(|(_, k)| format!("`{k}`")).collect();
     names.join(", ")
 }

@@ -18,6 +18,7 @@ pub mod scores;
 pub mod study;
 pub mod tables;
 pub mod verdict;
+pub mod vital_signs;
 pub mod write;
 
 pub use error::ReportError;

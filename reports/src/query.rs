@@ -48,6 +48,9 @@ pub fn query(store: &Path, sql: &str, format: QueryFormat) -> Result<QueryOutput
     if tables.is_empty() {
         return Err(ReportError::EmptyStore { path: store.to_owned() });
     }
+    let described = described(sql)?;
+    let rows_of = described.map(|table| format!("SELECT * FROM {table} LIMIT 0"));
+    let sql = rows_of.as_deref().unwrap_or(sql);
     let mut context = SQLContext::new();
     // Tables that the text does not name stay closed: they cost nothing, and if one is damaged this query still runs.
     let text = sql.to_ascii_lowercase();
@@ -60,6 +63,11 @@ pub fn query(store: &Path, sql: &str, format: QueryFormat) -> Result<QueryOutput
     }
     let frame = fenced(store, || context.execute(sql).and_then(LazyFrame::collect))?;
     let mut frame = frame.map_err(|e| failed(&e, &tables))?;
+    if described.is_some() {
+        let types: Vec<String> = frame.columns().iter().map(|c| c.dtype().to_string()).collect();
+        let names: Vec<&str> = frame.columns().iter().map(|c| c.name().as_str()).collect();
+        frame = df!("column" => names, "type" => types)?;
+    }
     let (rows, columns) = frame.shape();
     let bytes = match format {
         QueryFormat::Table => text_table(&frame).into_bytes(),
@@ -72,6 +80,35 @@ pub fn query(store: &Path, sql: &str, format: QueryFormat) -> Result<QueryOutput
         }
     };
     Ok(QueryOutput { bytes, rows, columns })
+}
+
+/// The table of `DESCRIBE table`; nothing of another statement that reads. What writes is refused: it would touch
+/// only names in memory, but nobody who types DROP should have to know that.
+fn described(sql: &str) -> Result<Option<&str>, ReportError> {
+    let mut rest = sql.trim_start();
+    while let Some(comment) = rest.strip_prefix("--") {
+        rest = comment.split_once('\n').map_or("", |(_, rest)| rest).trim_start();
+    }
+    let mut words = rest.trim_end().trim_end_matches(';').split_whitespace();
+    let first = words.next().unwrap_or_default().trim_start_matches('(');
+    let first = first.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default().to_ascii_uppercase();
+    match first.as_str() {
+        "SELECT" | "WITH" | "EXPLAIN" => Ok(None),
+        "SHOW" | "DESCRIBE" | "DESC" => {
+            let plain = |word: &&str| ["table", "columns", "from"].iter().all(|skip| !word.eq_ignore_ascii_case(skip));
+            match words.filter(plain).collect::<Vec<_>>()[..] {
+                [tables] if first == "SHOW" && tables.eq_ignore_ascii_case("tables") => Ok(None),
+                [table] => Ok(Some(table)),
+                _ => {
+                    let words = "write SHOW TABLES, DESCRIBE and one table, or SELECT * FROM one LIMIT 1";
+                    Err(ReportError::Query(words.to_owned()))
+                }
+            }
+        }
+        _ => Err(ReportError::Query(format!(
+            "vitals query only reads; a query begins with SELECT, WITH, SHOW, DESCRIBE or EXPLAIN, not with `{first}`"
+        ))),
+    }
 }
 
 /// Finished parts of one run, with the values of its folders.

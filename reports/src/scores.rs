@@ -40,6 +40,8 @@ pub struct Score {
     pub images_without: u32,
     /// What a reader must know, or empty.
     pub note: String,
+    /// How it was fitted, or empty.
+    pub settings: String,
 }
 
 impl Score {
@@ -90,9 +92,11 @@ fn mean(group: &[Score]) -> Score {
     Score { value, std, stderr, n, draws, images_without, note, ..group[0].clone() }
 }
 
-/// The rows of a subject's scores.
-fn rows(subject: &Subject) -> Result<Vec<Score>, ReportError> {
-    let t: schemas::tables::Scores = parts::whole(subject)?;
+/// The rows of one folder of a subject's scores.
+fn rows(subject: &Subject, folder: &PathBuf) -> Result<Vec<Score>, ReportError> {
+    let tables = BTreeMap::from([(schemas::tables::Scores::NAME.to_owned(), vec![folder.clone()])]);
+    let t: schemas::tables::Scores = parts::whole(&Subject { tables, ..subject.clone() })?;
+    let settings = subject.settings.get(folder).cloned().unwrap_or_default();
     let rows = (0..t.experiment.len()).map(|i| {
         let mut notes = vec![t.note[i].to_string()];
         let mut value = t.value[i];
@@ -120,6 +124,7 @@ fn rows(subject: &Subject) -> Result<Vec<Score>, ReportError> {
             draws: t.draws[i],
             images_without: t.images_without[i],
             note: notes.join("; "),
+            settings: settings.clone(),
         }
     });
     Ok(rows.collect())
@@ -132,13 +137,13 @@ pub struct Scores(Vec<Score>);
 impl Scores {
     /// Reads every finished part.
     pub fn read(subject: &Subject) -> Result<Self, ReportError> {
-        let mut scores = Self(rows(subject)?);
+        let mut scores = Self::default();
+        for folder in subject.tables.get(schemas::tables::Scores::NAME).into_iter().flatten() {
+            scores.0.extend(rows(subject, folder)?);
+        }
         for folders in &subject.repeats {
-            let of = |folder: &PathBuf| {
-                let tables = BTreeMap::from([(schemas::tables::Scores::NAME.to_owned(), vec![folder.clone()])]);
-                rows(&Subject { tables, repeats: Vec::new(), ..subject.clone() })
-            };
-            scores.0.extend(average(&folders.iter().map(of).collect::<Result<Vec<_>, _>>()?));
+            let repeats = folders.iter().map(|folder| rows(subject, folder));
+            scores.0.extend(average(&repeats.collect::<Result<Vec<_>, _>>()?));
         }
         scores.mark_ambiguous();
         Ok(scores)
@@ -146,21 +151,46 @@ impl Scores {
 
     /// Two protocols under one name would share a cell silently: the first is shown, and says so.
     fn mark_ambiguous(&mut self) {
-        let mut seen: BTreeMap<[Name; 4], usize> = BTreeMap::new();
+        let mut seen: BTreeMap<[Name; 4], Vec<String>> = BTreeMap::new();
         for score in &self.0 {
-            *seen.entry(score.key()).or_insert(0) += 1;
+            seen.entry(score.key()).or_default().push(score.settings.clone());
         }
         for score in &mut self.0 {
-            if let Some(n) = seen.get(&score.key()).filter(|n| **n > 1) {
-                let note = format!("the first of {n} numbers of this name; other protocols are subjects of their own");
-                score.note = if score.note.is_empty() { note } else { format!("{}; {note}", score.note) };
+            let all = seen.get(&score.key()).map_or(&[][..], Vec::as_slice);
+            // The tables of classes have a row for each way of fitting.
+            let rivals: Vec<&str> = all
+                .iter()
+                .filter(|s| !score.experiment.ends_with("_class") || **s == score.settings)
+                .map(String::as_str)
+                .collect();
+            if rivals.len() < 2 {
+                continue;
             }
+            let mut note = format!("the first of {} numbers of this name", rivals.len());
+            if rivals.iter().any(|r| *r != rivals[0]) {
+                note += &format!(", fitted with {}; not shown: {}", rivals[0], rivals[1..].join(" / "));
+            } else {
+                note += "; give a probe a `name` to tell it apart";
+            }
+            score.note = if score.note.is_empty() { note } else { format!("{}; {note}", score.note) };
         }
     }
 
     /// Every score, in the order written.
     pub fn iter(&self) -> impl Iterator<Item = &Score> {
         self.0.iter()
+    }
+
+    /// The score at one site that was fitted in one way.
+    pub fn fitted(
+        &self,
+        experiment: &str,
+        subject: &str,
+        metric: &str,
+        (site, settings): (&str, &str),
+    ) -> Option<&Score> {
+        let mut all = self.0.iter().filter(|s| s.is(experiment, subject, metric));
+        all.find(|s| &*s.site == site && s.settings == settings)
     }
 
     /// The score at one site.
@@ -201,7 +231,27 @@ mod tests {
             draws: 1,
             images_without: 0,
             note: String::new(),
+            settings: String::new(),
         }
+    }
+
+    #[test]
+    fn numbers_of_one_name_say_how_they_differ() {
+        let by = |experiment: &str, settings: &str| Score {
+            experiment: experiment.into(),
+            settings: settings.to_owned(),
+            ..score("final", 1.0)
+        };
+        let marked = |rows: Vec<Score>| {
+            let mut scores = Scores(rows);
+            scores.mark_ambiguous();
+            scores.0.into_iter().map(|s| s.note).collect::<Vec<_>>()
+        };
+        let places = marked(vec![by("position", "C = 1"), by("position", "C = 9")]);
+        assert!(places[0].contains("fitted with C = 1; not shown: C = 9"), "{places:?}");
+        // Rows of their own need no footnote; the same protocol twice does.
+        assert_eq!(marked(vec![by("token_class", "C = 1"), by("token_class", "C = 9")]), ["", ""]);
+        assert!(marked(vec![by("token_class", "C = 1"), by("token_class", "C = 1")])[0].contains("first of 2"));
     }
 
     #[test]

@@ -14,6 +14,17 @@ pub struct Study {
     pub wanted: Vec<String>,
     /// Sentences printed under the title.
     pub notes: Vec<String>,
+    /// Shards that are not finished, of how many; none where nothing is missing.
+    pub missing: Option<(u64, u64)>,
+}
+
+impl Study {
+    /// What a reader must know first of a report that is not finished.
+    pub fn unfinished(&self) -> Option<String> {
+        let (missing, total) = self.missing.filter(|(missing, _)| *missing > 0)?;
+        let are = if missing == 1 { "is" } else { "are" };
+        Some(format!("Unfinished: {missing} of {total} shards {are} missing; `vitals run` goes on."))
+    }
 }
 
 /// One model on one dataset under one protocol: the unit that owns numbers.
@@ -37,6 +48,8 @@ pub struct Subject {
     pub precision: String,
     /// How an outlier is told from a normal token.
     pub outlier_policy: String,
+    /// Whether that rule calls some patches outliers in any model: a share or a rank does.
+    pub always_finds: bool,
     /// Site at which norms are read and outliers told; a block output, before the final `LayerNorm`.
     pub site: String,
     /// Table name → folders of finished parts that belong to this subject.
@@ -50,6 +63,8 @@ pub struct Subject {
     /// Folders of `scores` of probes that differ in their seeds alone: each inner list is one probe, whose numbers are
     /// averaged.
     pub repeats: Vec<Vec<PathBuf>>,
+    /// Folder of `scores` → how its numbers were fitted, in words that tell two protocols of one name apart.
+    pub settings: BTreeMap<PathBuf, String>,
     /// What departs from the published protocols, in words (`1,500 of 50,000 images`). Not empty: not comparable.
     pub departures: Vec<String>,
 }
@@ -59,8 +74,10 @@ pub struct Subject {
 pub enum Provenance {
     /// The file that the published number was measured on.
     SameWeights,
-    /// Another file of the same or a similar model.
+    /// Nobody said.
     #[default]
+    Unstated,
+    /// Another file of the same or a similar model.
     ProxyWeights,
     /// Trained by us.
     OwnTraining,
@@ -73,6 +90,7 @@ impl Provenance {
     pub fn label(self) -> &'static str {
         match self {
             Self::SameWeights => "same weights",
+            Self::Unstated => "weights of unstated origin",
             Self::ProxyWeights => "proxy weights",
             Self::OwnTraining => "own training",
             Self::Planted => "planted",
@@ -138,7 +156,18 @@ impl Expect {
 
 #[cfg(test)]
 mod tests {
-    use super::Expect;
+    use super::{Expect, Study};
+
+    #[test]
+    fn only_what_is_missing_is_unfinished() {
+        let of = |missing| Study { missing, ..Study::default() }.unfinished();
+        assert_eq!(of(None), None);
+        assert_eq!(of(Some((0, 9))), None);
+        assert_eq!(
+            of(Some((5, 9))).unwrap_or_default(),
+            "Unfinished: 5 of 9 shards are missing; `vitals run` goes on."
+        );
+    }
 
     #[test]
     fn bounds_are_inclusive_and_nan_never_holds() {

@@ -110,7 +110,7 @@ mod tests {
         assert!(obstacle(&subject, Source::Paper, false).is_some_and(|o| o.contains("another model")));
         subject.departures.push("100 of 50,000 images".to_owned());
         assert!(obstacle(&subject, Source::Paper, true).is_some_and(|o| o.ends_with("100 of 50,000 images")));
-        for weights in [Provenance::ProxyWeights, Provenance::OwnTraining, Provenance::Planted] {
+        for weights in [Provenance::Unstated, Provenance::ProxyWeights, Provenance::OwnTraining, Provenance::Planted] {
             subject.weights = weights;
             assert!(obstacle(&subject, Source::Paper, true).is_some_and(|o| o.ends_with(weights.label())));
         }

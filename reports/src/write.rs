@@ -12,6 +12,7 @@ use crate::render::{Report, csv, html, latex, markdown};
 use crate::study::Study;
 use crate::tables::{Context, TABLES, Table, subjects, truth};
 use crate::verdict::Verdict;
+use crate::vital_signs;
 
 /// What was written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +27,12 @@ pub struct ReportWritten {
     pub figures: Vec<&'static str>,
     /// What was asked for by name but has nothing to show.
     pub empty: Vec<String>,
+    /// That the report is not finished, if so.
+    pub unfinished: Option<String>,
+    /// One sentence per model and dataset.
+    pub sentences: Vec<String>,
+    /// The numbers behind them: a heading, and a row per model and dataset.
+    pub overview: Vec<Vec<String>>,
     /// Numbers that agree with a published one.
     pub agree: usize,
     /// Numbers that differ from a published one.
@@ -73,7 +80,11 @@ pub fn write(study: &Study, out: &Path) -> Result<ReportWritten, ReportError> {
     judge_truths(&truth::build(&context), &mut written);
     written.tables = tables.iter().map(|t| t.id).collect();
     written.figures = figures.iter().map(|f| f.id).collect();
-    let report = Report { study, subjects: subjects::build(&context), tables, figures };
+    written.unfinished = study.unfinished();
+    written.sentences = vital_signs::sentences(&context);
+    written.overview = vital_signs::overview(&context);
+    let sentences = written.sentences.clone();
+    let report = Report { study, sentences, subjects: subjects::build(&context), tables, figures };
     put_all(&report, out, &mut written.files)?;
     Ok(written)
 }

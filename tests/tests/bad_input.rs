@@ -81,10 +81,17 @@ fn unreadable_files_are_counted_with_a_reason() {
 fn too_many_skipped_images_fail_the_run() {
     let folder = tempfile::tempdir().unwrap();
     photos(folder.path());
+    let run = || vitals(BINARY, folder.path(), &["run", "study.toml"]);
+    // Three of ten are few, unless none is allowed.
+    study(folder.path(), "", "dataset = \"photos\"\nroot = \"photos\"");
+    expect_code(&run(), 0);
+    study(folder.path(), "max_skip_frac = 0", "dataset = \"photos\"\nroot = \"photos\"");
+    three_lines(&run(), 4, &["3 of 10", "`cut.jpg`: "]);
+    std::fs::write(folder.path().join("photos/more.jpg"), b"x").unwrap();
     study(folder.path(), "max_skip_frac = 0.1", "dataset = \"photos\"\nroot = \"photos\"");
     // Twice: what is finished when the second run begins must not make it succeed.
     for _ in 0..2 {
-        three_lines(&vitals(BINARY, folder.path(), &["run", "study.toml"]), 4, &["max_skip_frac"]);
+        three_lines(&run(), 4, &["4 of 11", "max_skip_frac", "`cut.jpg`: ", "SELECT name, reason FROM skipped"]);
     }
 }
 
@@ -180,10 +187,75 @@ fn a_mistake_in_the_study_is_found_before_any_weights_are_read() {
         ("", "", "train = \"photos\"\nc = -1.0", "range"),
         ("", "", "train = [\"photos\", \"photos\"]", "name"),
         ("", "", "train = \"photos\"\nseeds = [1, 2]", "seeds"),
+        ("", "", "train = \"photos\"\nsite = \"block_5\"", "add it to `vector_sites`"),
+        ("[extract]\nvector_sites = []", "", good, "add it to `vector_sites`"),
     ] {
         three_lines(&run(head, dataset, probe), 3, &[mention]);
     }
     assert!(!folder.path().join("vitals-store").exists(), "a plan creates nothing");
+}
+
+/// Breaks when a probe that can only fail is found out after everything was encoded.
+#[test]
+fn a_probe_without_its_labels_or_vectors_is_refused_by_the_plan() {
+    let folder = tempfile::tempdir().unwrap();
+    photos(folder.path());
+    let plan = |dataset: &str, probe: &str| {
+        study(folder.path(), "", &format!("{dataset}\n[[probe]]\n{probe}"));
+        vitals(BINARY, folder.path(), &["plan", "study.toml"])
+    };
+    let (own, scenes) = ("dataset = \"photos\"\nroot = \"photos\"", "dataset = \"synthetic\"\nlimit = 20");
+    for experiment in ["token_class", "pooled_class"] {
+        let probe = format!("experiment = \"{experiment}\"\ntrain = \"photos\"");
+        three_lines(&plan(own, &probe), 3, &["dataset `photos` has no labels"]);
+        let probe = format!("experiment = \"{experiment}\"\ntrain = \"synthetic\"");
+        expect_code(&plan(scenes, &probe), 0);
+        let key = if experiment == "token_class" { "`vector_sites`" } else { "`pooled`" };
+        three_lines(&plan(scenes, &format!("{probe}\nsite = \"block_2\"")), 3, &["block_2", key, "under [extract]"]);
+    }
+    expect_code(&plan(own, "experiment = \"position\"\ntrain = \"photos\""), 0);
+    // A name of the last block and `+norm` are read as in [extract].
+    let probe = "experiment = \"pooled_class\"\ntrain = \"synthetic\"\nsite = \"last+norm\"";
+    let dataset = format!("{scenes}\n[extract]\npooled = [\"block_7+norm\"]");
+    expect_code(&plan(&dataset, probe), 0);
+}
+
+/// Breaks when a command tells how to correct something else than what was written.
+#[test]
+fn a_fix_fits_the_command() {
+    let folder = tempfile::tempdir().unwrap();
+    photos(folder.path());
+    let run = |args: &[&str]| vitals(BINARY, folder.path(), args);
+    three_lines(&run(&["datasets", "check", "photos"]), 2, &["needs a root", "as ROOT"]);
+    three_lines(&run(&["datasets", "check", "photos", "photos", "--split", "train"]), 2, &["correct --split"]);
+    three_lines(&run(&["models", "check", "planted", "x.pth"]), 2, &["formula"]);
+    let missing = run(&["models", "check", "dinov2_vits14", "x.pth"]);
+    three_lines(&missing, 4, &["x.pth", "correct the path"]);
+    assert!(!stderr(&missing).contains("models check"), "{}", stderr(&missing));
+    let trace = |option: &str, value: &str| {
+        run(&[
+            "trace",
+            "--model",
+            "dinov2_vits14",
+            "--weights",
+            "x.pth",
+            "--image",
+            "photos/good1.bmp",
+            "--out",
+            "t",
+            option,
+            value,
+        ])
+    };
+    three_lines(&trace("--sites", "blok"), 2, &["blok", "names separated by commas"]);
+    three_lines(&trace("--precision", "f64"), 2, &["unknown precision `f64`", "f32, bf16 or f16"]);
+    three_lines(&trace("--size", "100"), 2, &["100 px", "a multiple of 14"]);
+    three_lines(&trace("--device", "gpu"), 2, &["gpu", "cuda:N"]);
+    expect_code(&run(&["datasets", "check", "synthetic"]), 0);
+    let found = run(&["datasets", "check", "photos", "photos"]);
+    expect_code(&found, 0);
+    let text = String::from_utf8_lossy(&found.stdout).into_owned();
+    assert!(text.contains("10 images") && text.contains(" × not an image: letter.jpg"), "{text}");
 }
 
 /// Breaks when what cannot be printed is dropped in silence.

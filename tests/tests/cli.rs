@@ -24,6 +24,22 @@ fn every_command_has_help_with_its_options() {
     assert!(top.contains("Examples:") && top.contains("Exit codes:"));
 }
 
+/// Breaks when a kernel is refused without a reason, or another is used than said; and a forced one must run.
+#[test]
+fn the_doctor_says_what_is_used_and_why_not_more() {
+    let said = stdout(&["doctor"]);
+    let used: Vec<&str> = said.lines().filter(|line| line.ends_with("yes, used")).collect();
+    assert_eq!(used.len(), 1, "{said}");
+    for kernel in vit::cpu::Kernel::ALL {
+        let line = said.lines().find(|line| line.starts_with(&format!("cpu:{kernel} "))).unwrap();
+        match kernel.refusal() {
+            None => assert!(line.contains("  yes"), "{said}"),
+            Some(why) => assert!(line.contains(&format!("  no: {why}")), "{said}"),
+        }
+    }
+    assert!(said.lines().any(|line| line.starts_with("bf16 on the CPU") && used[0].starts_with(&line[17..])), "{said}");
+}
+
 #[test]
 fn the_zoo_and_the_catalogue_are_listed() {
     let models = stdout(&["models", "ls"]);

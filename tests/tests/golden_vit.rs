@@ -128,6 +128,9 @@ fn cases() -> Vec<Case> {
     ]
 }
 
+/// Relative Frobenius distances allowed to bf16: residual stream; queries, keys and values; attention.
+const BF16_TOLERANCES: [f64; 3] = [0.006, 0.006, 0.012];
+
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/fixtures")
 }
@@ -162,7 +165,7 @@ fn executors(weights: &Weights) -> Vec<(&'static str, Box<dyn Encoder>)> {
     let (config, params) = (&weights.config, &weights.params);
     vec![
         ("cpu", Box::new(CpuVit::new(config, params).unwrap())),
-        ("candle", Box::new(CandleVit::new(config, params, &DeviceChoice::Cpu, Precision::F32).unwrap())),
+        ("candle", Box::new(CandleVit::new(config, params, &DeviceChoice::Cpu(None), Precision::F32).unwrap())),
     ]
 }
 
@@ -175,34 +178,76 @@ fn distance(ours: &SiteData, reference: &SiteData) -> f32 {
     ours.data.iter().zip(&reference.data).map(gap).fold(0.0, f32::max)
 }
 
+/// Every site of every size of a fixture, ours and the reference's.
+fn compared(case: &Case, vit: &dyn Encoder, mut with: impl FnMut(&str, Site, &SiteData, &SiteData)) {
+    for (size, sites) in case.expected() {
+        let want = Request { full: Site::all(case.config.depth).into_iter().collect(), ..Request::default() };
+        let trace = vit.encode(&[&pixels(&sites["pixels"])], &want).unwrap().remove(0);
+        for (&site, ours) in &trace.full {
+            if let Site::ClsAttention(i) = site {
+                let tokens = trace.layout.tokens();
+                let whole = &sites[&Site::Attention(i).to_string()].data;
+                let rows = whole.chunks(tokens * tokens).flat_map(|head| head[..tokens].to_vec());
+                let row = SiteData { shape: vec![case.config.heads, tokens], data: rows.collect() };
+                with(&size, site, ours, &row);
+            } else {
+                with(&size, site, ours, &sites[&site.to_string()]);
+            }
+        }
+    }
+}
+
 #[test]
 fn every_family_and_naming_equals_its_reference_at_every_site() {
     let mut wrong = Vec::new();
     for case in cases() {
         let weights = case.load();
         for (executor, vit) in executors(&weights) {
-            for (size, sites) in case.expected() {
-                let want = Request { full: Site::all(case.config.depth).into_iter().collect(), ..Request::default() };
-                let trace = vit.encode(&[&pixels(&sites["pixels"])], &want).unwrap().remove(0);
-                for (site, ours) in &trace.full {
-                    let far = match site {
-                        Site::ClsAttention(i) => {
-                            let tokens = trace.layout.tokens();
-                            let whole = &sites[&Site::Attention(*i).to_string()].data;
-                            let rows = whole.chunks(tokens * tokens).flat_map(|head| head[..tokens].to_vec());
-                            let row = SiteData { shape: vec![case.config.heads, tokens], data: rows.collect() };
-                            distance(ours, &row)
-                        }
-                        _ => distance(ours, &sites[&site.to_string()]),
-                    };
-                    if far > TOLERANCE {
-                        wrong.push(format!("{} {executor} {size} {site}: {far}", case.file));
-                    }
+            compared(&case, &*vit, |size, site, ours, reference| {
+                let far = distance(ours, reference);
+                if far > TOLERANCE {
+                    wrong.push(format!("{} {executor} {size} {site}: {far}", case.file));
                 }
-            }
+            });
         }
     }
     assert!(wrong.is_empty(), "max abs diff above {TOLERANCE}:\n{}", wrong.join("\n"));
+}
+
+/// Frobenius norm of the difference over that of the reference.
+fn relative(ours: &SiteData, reference: &SiteData) -> f64 {
+    let square = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+    let off = square(&mut ours.data.iter().zip(&reference.data).map(|(a, b)| a - b));
+    off / square(&mut reference.data.iter().copied())
+}
+
+/// The table of docs/precision.md, which `--nocapture` prints: bf16 against the f32 references.
+#[test]
+fn bf16_stays_near_every_reference() {
+    let mut lines = vec!["| fixture | residual stream | queries, keys, values | attention |".to_owned()];
+    let mut worst = [0.0f64; 3];
+    for case in cases() {
+        let weights = case.load();
+        let vit = CpuVit::bf16(&weights.config, &weights.params, None).unwrap();
+        let mut found = [0.0f64; 3];
+        compared(&case, &vit, |_, site, ours, reference| {
+            assert_eq!(ours.shape, reference.shape);
+            let kind = match site {
+                Site::Query(_) | Site::Key(_) | Site::Value(_) => 1,
+                Site::Attention(_) | Site::ClsAttention(_) => 2,
+                _ => 0,
+            };
+            found[kind] = found[kind].max(relative(ours, reference));
+        });
+        let cells = found.map(|v| format!("{v:.4}"));
+        lines.push(format!("| {} | {} |", case.file, cells.join(" | ")));
+        worst = [0, 1, 2].map(|i| worst[i].max(found[i]));
+    }
+    println!("{}", lines.join("\n"));
+    for (found, most) in worst.into_iter().zip(BF16_TOLERANCES) {
+        // Something must have been rounded at all.
+        assert!((1e-4..=most).contains(&found), "{}", lines.join("\n"));
+    }
 }
 
 /// Breaks when a fixture loses a site or a size: then the test above would compare less, silently.

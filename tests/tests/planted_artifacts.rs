@@ -36,7 +36,9 @@ fn every_truth_of_the_embedded_study_holds() {
     let output = vitals(BINARY, folder.path(), &["run", "--limit", "700", "--check"]);
     expect_code(&output, 0);
     let report = std::fs::read_to_string(folder.path().join("vitals-report/report.html")).unwrap();
-    assert!(!report.contains("src=\"http") && !report.contains("href=\"http"), "the page is not self-contained");
+    // A link to follow is nothing that the page loads.
+    let loads = report.replace("<a href=\"http", "");
+    assert!(!loads.contains("src=\"http") && !loads.contains("href=\"http"), "the page is not self-contained");
 
     let planted = scores(folder.path(), "planted");
     let twin = scores(folder.path(), "planted_reg4");

@@ -81,6 +81,9 @@ fn no_split(spec: &DatasetSpec, offered: &'static str) -> DatasetError {
 
 /// The root must be there before anything below it is looked for.
 fn check_root(root: &Path, layout: &str) -> Result<(), DatasetError> {
+    if root.as_os_str().is_empty() {
+        return Err(DatasetError::NoRoot { expected: layout.to_owned() });
+    }
     if root.exists() { Ok(()) } else { Err(DatasetError::missing(root, layout)) }
 }
 

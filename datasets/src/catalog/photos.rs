@@ -1,6 +1,9 @@
 //! Anybody's own images: a folder of photos, or a folder of class folders.
 
+use std::path::Path;
+
 use super::{Dataset, check_root, no_split, whole};
+use crate::formats::listing::folders_in;
 use crate::formats::{class_folders, flat_folder};
 use crate::source::Source;
 use crate::spec::{DatasetError, DatasetSpec, Split};
@@ -9,11 +12,11 @@ use crate::spec::{DatasetError, DatasetSpec, Split};
 pub const PHOTOS: Dataset = Dataset {
     name: "photos",
     about: "any folder of images, without labels",
-    layout: "image files, at any depth",
+    layout: "files named as images (.jpg, .png, …), at any depth",
     splits: "all, every:…",
     open: |spec| {
         whole(spec)?;
-        check_root(&spec.root, "image files")?;
+        check_root(&spec.root, PHOTOS.layout)?;
         flat_folder::open(&spec.root, "", |_| true)
     },
 };
@@ -35,10 +38,20 @@ fn open_folders(spec: &DatasetSpec) -> Result<Box<dyn Source>, DatasetError> {
     let only = match spec.split {
         Split::Train => Some(train.ok_or_else(|| no_split(spec, offered))?),
         Split::Test => Some(held_out.ok_or_else(|| no_split(spec, offered))?),
-        // A folder called `val` or `test` without `train` beside it is a class.
-        _ if train.is_none() => return class_folders::open(&spec.root, &[""], None, &[]),
+        _ if !laid_out_in_splits(&spec.root)? => return class_folders::open(&spec.root, &[""], None, &[]),
         _ => None,
     };
     let bases: Vec<&str> = train.into_iter().chain(held_out).collect();
     class_folders::open(&spec.root, &bases, only, &[])
+}
+
+/// Whether the folders of `root` are splits. A `val` or `test` among other folders than splits is a class, unless there
+/// is a `train` too, and so is one without class folders in it.
+fn laid_out_in_splits(root: &Path) -> Result<bool, DatasetError> {
+    let folders = folders_in(root)?;
+    if folders.iter().any(|name| name == "train") {
+        return Ok(true);
+    }
+    let splits = folders.iter().all(|name| ["val", "test"].contains(&name.as_str()));
+    Ok(splits && folders.iter().any(|name| folders_in(&root.join(name)).is_ok_and(|classes| !classes.is_empty())))
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
-use super::listing::{LooseFiles, files_below, folders_in};
+use super::listing::{LooseFiles, files_below, folders_in, is_image};
 use crate::source::{Entry, Manifest, Source};
 use crate::spec::DatasetError;
 
@@ -38,7 +38,8 @@ pub fn open(
         .map(|(_, class, prefix)| {
             let label = classes.binary_search(class).ok().map(|label| label as u32);
             let files = files_below(&root.join(prefix), prefix)?;
-            Ok(files.into_iter().map(|file| Entry { name: file.name, label, bytes: file.bytes }).collect::<Vec<_>>())
+            let images = files.into_iter().filter(|file| is_image(&file.name));
+            Ok(images.map(|file| Entry { name: file.name, label, bytes: file.bytes }).collect::<Vec<_>>())
         })
         .collect::<Result<_, DatasetError>>()?;
     let entries = listed.into_iter().flatten().collect();

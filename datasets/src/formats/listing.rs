@@ -1,8 +1,8 @@
 //! Lists the files of a folder, and reads them: the source behind every dataset of loose files.
 //!
-//! Every regular file counts, whatever its extension: a text file among the photos is skipped at decoding, with a reason
-//! and a count, rather than silently left out. Hidden files and the sidecars that operating systems and archives leave
-//! behind are not images of anybody's and are passed over.
+//! A file is an image by the extension of its name; whether it can be decoded is found out later, and one that cannot is
+//! skipped with a reason and a count rather than silently left out. Hidden files and the sidecars that operating systems
+//! and archives leave behind are nobody's images, whatever their extension, and are passed over.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,9 @@ use crate::spec::DatasetError;
 /// Files that are never images, by name.
 const SIDECARS: [&str; 8] =
     ["Thumbs.db", "desktop.ini", "README", "README.md", "README.txt", "LICENSE", "LICENSE.txt", "ORIGIN.md"];
+/// Extensions of images, those that no decoder here reads among them: their files must be counted as skipped.
+const IMAGES: [&str; 13] =
+    ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "gif", "tif", "tiff", "heic", "heif", "avif"];
 /// Folders inside folders: deeper ones are an error, since leaving them out would go unseen.
 const MAX_DEPTH: usize = 16;
 
@@ -23,6 +26,12 @@ pub struct Listed {
     pub name: String,
     /// Size.
     pub bytes: u64,
+}
+
+/// Whether a file's name is that of an image.
+pub fn is_image(name: &str) -> bool {
+    let extension = Path::new(name).extension().and_then(|e| e.to_str()).unwrap_or_default();
+    IMAGES.iter().any(|known| extension.eq_ignore_ascii_case(known))
 }
 
 /// Every file below `folder` at any depth, bytewise sorted by name. `prefix` is put before the names. A link to a folder

@@ -94,12 +94,14 @@ fn ade_and_nyu_are_photos_at_their_places() {
 }
 
 #[test]
-fn wrong_files_are_items_so_that_they_are_counted() {
+fn wrong_images_are_items_so_that_they_are_counted_and_other_files_are_none() {
     let dir = laid_out(&[
-        ("photo.jpg", &crate::fixture("grey.jpg")),
+        ("photo.JPG", &crate::fixture("grey.jpg")),
+        ("letter.png", b"not a photo"),
+        ("empty.jpeg", b""),
         ("notes.txt", b"not a photo"),
-        ("empty.jpg", b""),
         ("README.md", b"about"),
+        ("LICENCE", b"none"),
     ]);
     let source = open("photos", dir.path(), "all").unwrap();
     let reasons: Vec<_> = (0..3)
@@ -108,7 +110,7 @@ fn wrong_files_are_items_so_that_they_are_counted() {
             Raw::Rgb(_) => "pixels",
         })
         .collect();
-    assert_eq!(entries(&*source), [("empty.jpg", None), ("notes.txt", None), ("photo.jpg", None)]);
+    assert_eq!(entries(&*source), [("empty.jpeg", None), ("letter.png", None), ("photo.JPG", None)]);
     assert_eq!(reasons, ["empty file", "not an image", "decoded"]);
 }
 
@@ -137,6 +139,32 @@ fn own_class_folders_have_official_splits_if_so_laid_out() {
     let plain = laid_out(&[("cat/1.png", b"1")]);
     assert_eq!(open("folders", plain.path(), "all").unwrap().manifest().classes, ["cat"]);
     assert!(matches!(open("folders", plain.path(), "train"), Err(DatasetError::NoSplit { .. })));
+}
+
+/// Breaks when a lone split is taken for a dataset of one class, or a class called `test` for a split.
+#[test]
+fn a_split_may_stand_alone() {
+    for split in ["train", "val", "test"] {
+        let dir = laid_out(&[(&format!("{split}/cat/1.png"), b"1"), (&format!("{split}/dog/2.png"), b"2")]);
+        let asked = if split == "train" { "train" } else { "test" };
+        for asked in ["all", asked] {
+            let source = open("folders", dir.path(), asked).unwrap();
+            assert_eq!(source.manifest().classes, ["cat", "dog"], "{split} as {asked}");
+            assert_eq!(source.manifest().entries.len(), 2);
+        }
+    }
+    for other in ["cat/1.png", "test/1.png"] {
+        let dir = laid_out(&[(other, b"1"), ("test/2.png", b"2")]);
+        assert!(open("folders", dir.path(), "all").unwrap().manifest().classes.contains(&"test".to_owned()));
+    }
+}
+
+#[test]
+fn a_dataset_on_disk_needs_a_root() {
+    for name in datasets::catalog::names().into_iter().filter(|name| *name != "synthetic") {
+        let Err(error) = open(name, std::path::Path::new(""), "all") else { panic!("{name} opened nothing") };
+        assert!(matches!(error, DatasetError::NoRoot { .. }), "{name}: {error}");
+    }
 }
 
 #[cfg(unix)]

@@ -61,10 +61,16 @@ impl Budget {
         .into_iter()
         .filter_map(|(key, unit, limit, need)| {
             let limit = limit?;
-            (need > limit).then(|| format!("needs about {need:.2} {unit}, and budget.{key} is {limit}"))
+            (need > limit).then(|| format!("needs about {} {unit}, and budget.{key} is {limit}", digits(need)))
         })
         .collect()
     }
+}
+
+/// Two digits after the point, or as many as show two that are not 0.
+fn digits(need: f64) -> String {
+    let places = (1.0 - need.log10().floor()).clamp(2.0, 12.0) as usize;
+    format!("{need:.places$}")
 }
 
 #[cfg(test)]
@@ -78,5 +84,14 @@ mod tests {
         assert!(within.violations(&cost).is_empty());
         let over = Budget { store_gb: Some(1.9), hours: Some(1.0), ..Budget::default() };
         assert_eq!(over.violations(&cost).len(), 2);
+    }
+
+    /// Breaks when a limit is broken by "about 0.00 hours".
+    #[test]
+    fn what_is_needed_is_never_shown_as_nothing() {
+        let cost = Cost { secs: 0.1, ..Cost::default() };
+        let tiny = Budget { hours: Some(1e-6), ..Budget::default() };
+        assert_eq!(tiny.violations(&cost), ["needs about 0.000028 hours, and budget.hours is 0.000001"]);
+        assert_eq!(digits(1234.5), "1234.50");
     }
 }

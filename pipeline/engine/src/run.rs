@@ -3,13 +3,19 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use schemas::Table;
+use schemas::tables::Skipped;
+
 use crate::error::{ErrorKind, StageError};
 use crate::io::ShardIo;
 use crate::ledger::{self, Line};
 use crate::plan::{Plan, Step};
 use crate::progress::{Event, Progress};
-use crate::stage::{Shard, ShardReport};
+use crate::stage::{Shard, ShardReport, TableRef};
 use crate::store::{Marker, Store};
+
+/// So many skipped items are no failure, whatever their share: one bad photo of twenty is no wrong folder.
+pub const FEW: u64 = 3;
 
 /// How to run; nothing here can change a number.
 pub struct RunOptions<'a> {
@@ -17,7 +23,8 @@ pub struct RunOptions<'a> {
     pub cancel: &'a AtomicBool,
     /// Listener.
     pub progress: &'a dyn Progress,
-    /// A step fails when more than this share of its items was skipped.
+    /// A step that writes the table `skipped` fails when more than this share of its items was skipped, and more than
+    /// [`FEW`]; 0 allows none.
     pub max_skip_frac: f64,
 }
 
@@ -28,7 +35,7 @@ pub struct RunSummary {
     pub done: u32,
     /// Shards that were there already.
     pub reused: u32,
-    /// Items skipped in all shards of the plan, old and new.
+    /// Rows of the tables `skipped` in all shards of the plan, old and new.
     pub skipped: u64,
     /// Shards that failed, with their steps' ids.
     pub failed: Vec<(String, u32, StageError)>,
@@ -43,7 +50,7 @@ pub fn run(plan: &Plan, store: &Store, options: &RunOptions<'_>) -> Result<RunSu
     let mut summary = RunSummary::default();
     for (i, step) in plan.steps.iter().enumerate() {
         let mut skips = Skips::of(step, store);
-        skips.check(step, options.max_skip_frac)?;
+        skips.check(step, store, options.max_skip_frac)?;
         let incomplete = step.stage.inputs().iter().any(|input| {
             plan.steps
                 .iter()
@@ -65,13 +72,13 @@ pub fn run(plan: &Plan, store: &Store, options: &RunOptions<'_>) -> Result<RunSu
                         Some(report) => report.skipped,
                         None => marker(step, store, shard.index).map_or(0, |m| m.skipped),
                     };
-                    skips.check(step, options.max_skip_frac)?;
+                    skips.check(step, store, options.max_skip_frac)?;
                 }
                 Err(e) if e.kind == ErrorKind::Shard => summary.failed.push((step.id(), shard.index, e)),
                 Err(e) => return Err(e),
             }
         }
-        summary.skipped += skips.skipped;
+        summary.skipped += if tells(step).is_some() { skips.skipped } else { 0 };
         options.progress.event(&Event::StepDone);
     }
     Ok(summary)
@@ -165,18 +172,37 @@ impl Skips {
         Self { skipped: skipped(step, store).1, total: step.shards.iter().map(|s| s.items.end - s.items.start).sum() }
     }
 
-    fn check(&self, step: &Step, max_skip_frac: f64) -> Result<(), StageError> {
+    fn check(&self, step: &Step, store: &Store, max_skip_frac: f64) -> Result<(), StageError> {
         let Self { skipped, total } = self;
-        if *skipped as f64 <= max_skip_frac * *total as f64 {
+        let few = if max_skip_frac > 0.0 { FEW } else { 0 };
+        // A calibration skips what the extraction skips again, and tells.
+        let Some(table) = tells(step) else { return Ok(()) };
+        if *skipped <= few || *skipped as f64 <= max_skip_frac * *total as f64 {
             return Ok(());
         }
+        let first =
+            first_skipped(step, table, store).map_or_else(String::new, |first| format!("; the first is {first}"));
         Err(StageError::new(
             ErrorKind::Missing,
-            format!("{skipped} of {total} items were skipped, more than max_skip_frac = {max_skip_frac} allows"),
+            format!(
+                "{skipped} of {total} images were skipped, more than max_skip_frac = {max_skip_frac} allows{first}"
+            ),
             step.title(),
-            "look at `vitals query \"SELECT reason, count(*) FROM skipped GROUP BY reason\"`, mend the data or raise `max_skip_frac`",
+            "`vitals query \"SELECT name, reason FROM skipped\"` lists them; mend or remove the files, or raise `max_skip_frac`",
         ))
     }
+}
+
+/// The table that tells what a step skipped, if it writes one.
+fn tells(step: &Step) -> Option<&TableRef> {
+    step.outputs.iter().find(|t| t.table == Skipped::NAME)
+}
+
+/// Name and reason of the first skipped item; nothing where its part cannot be read.
+fn first_skipped(step: &Step, table: &TableRef, store: &Store) -> Option<String> {
+    let shard = step.shards.iter().find(|s| marker(step, store, s.index).is_some_and(|m| m.skipped > 0))?;
+    let rows = schemas::read_part::<Skipped>(&store.part(table, shard.index)).ok()?;
+    Some(format!("`{}`: {}", rows.name.first()?, rows.reason.first()?))
 }
 
 /// Items and skipped items of the finished shards of a step.
@@ -195,7 +221,7 @@ fn marker(step: &Step, store: &Store, shard: u32) -> Option<Marker> {
 /// Fails when the finished shards of a step have used up the allowed share of the whole step, so that a wrong folder
 /// does not burn a night.
 pub fn check_skipped(step: &Step, store: &Store, max_skip_frac: f64) -> Result<(), StageError> {
-    Skips::of(step, store).check(step, max_skip_frac)
+    Skips::of(step, store).check(step, store, max_skip_frac)
 }
 
 #[cfg(test)]

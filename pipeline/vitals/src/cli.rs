@@ -15,14 +15,16 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done · 2 usage · 3 study file · 4 missing data or weights · 5 some shards failed, run again ·
-6 numbers out of tolerance · 70 bug · 130 interrupted, run again
+Exit codes:
+  0 done · 2 usage · 3 study file · 4 missing data or weights
+  5 some shards failed, run again · 6 --check failed, or had nothing to check
+  70 bug · 130 interrupted, run again
 
 Examples:
-  vitals run                                     the embedded study: no files, no network
-  vitals run my-study.toml --limit 200           a smoke test of a study
-  vitals query \"SELECT model, avg(norm) FROM token_stats WHERE kind = 'patch' GROUP BY model\"
-  vitals models ls                               every model by name";
+  vitals run                            the embedded study: no files, no network
+  vitals run my-study.toml --limit 200  a smoke test of a study
+  vitals query \"SHOW TABLES\"            what was measured, in SQL
+  vitals models ls                      every model by name";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -40,8 +42,10 @@ pub enum Command {
     Models(ModelsArgs),
     /// List the dataset formats, or check a folder
     Datasets(DatasetsArgs),
-    /// Write any sites of one image to a safetensors file, for comparison with another implementation
+    /// Write sites of one image to a file, to compare with other code
     Trace(TraceArgs),
+    /// Print what this machine can do, and what a run would use of it
+    Doctor,
 }
 
 #[derive(Debug, Args, Clone, Default)]
@@ -51,16 +55,16 @@ pub struct StudyArgs {
     /// Take at most this many images of each dataset
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
-    /// auto, cpu, cuda:N or cuda:N,M
+    /// auto, cpu, cuda:N or cuda:N,M; cpu:portable (or another of `vitals doctor`) forces a kernel
     #[arg(long)]
     pub device: Option<String>,
     /// Threads to use; all cores by default
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// Folder of results
+    /// Folder of results [default: the study's `store`, else vitals-store]
     #[arg(long, value_name = "DIR")]
     pub store: Option<PathBuf>,
-    /// Folder of the report
+    /// Folder of the report [default: the study's `report`, else vitals-report]
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
 }
@@ -70,7 +74,8 @@ pub struct StudyArgs {
 Examples:
   vitals run
   vitals run studies/paper.toml --device cuda:0
-  vitals run my-study.toml --stage extract-3f2a91c07be45d18 --shard 17     one shard, for a cluster engine")]
+  vitals run my-study.toml --stage extract-3f2a91c07be45d18 --shard 17
+                                        one shard, for a cluster engine")]
 pub struct RunArgs {
     #[command(flatten)]
     pub study: StudyArgs,
@@ -80,7 +85,7 @@ pub struct RunArgs {
     /// Run one shard of that step only
     #[arg(long, requires = "stage", value_name = "N")]
     pub shard: Option<u32>,
-    /// Fail (exit code 6) when a number with a known truth is out of its tolerance
+    /// Fail (exit code 6) unless numbers with a known truth are there and in tolerance
     #[arg(long)]
     pub check: bool,
 }
@@ -104,14 +109,21 @@ pub enum Format {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Every table of the store is a view with the columns model, dataset and run beside its own (docs/formats.md).
+Every table of the store is a view with the columns model, dataset and run
+beside its own (docs/formats.md). Name what you compute: count(*) AS images;
+without AS, count(*) is headed `len` and sum(tokens) `tokens`.
 
 Examples:
   vitals query \"SHOW TABLES\"
-  vitals query \"SELECT reason, count(*) AS n FROM skipped GROUP BY reason\"
-  vitals query \"SELECT * FROM scores WHERE metric = 'accuracy_frac'\" --format csv > scores.csv")]
+  vitals query \"DESCRIBE token_stats\"
+  vitals query \"SELECT name, reason FROM skipped\"
+  vitals query \"SELECT model, avg(norm) AS mean FROM token_stats
+                WHERE kind = 'patch' GROUP BY model\"
+  vitals query \"SELECT site, low, high, sum(tokens) AS n FROM norm_histograms
+                WHERE scale = 'log' GROUP BY site, low, high ORDER BY site, low\"
+  vitals query \"SELECT * FROM scores\" --format csv > scores.csv")]
 pub struct QueryArgs {
-    /// A SELECT
+    /// A query: SELECT, WITH, SHOW TABLES, DESCRIBE table or EXPLAIN
     pub sql: String,
     /// How to print it
     #[arg(long, value_enum, default_value = "table")]
@@ -154,9 +166,8 @@ pub enum DatasetsCommand {
     Check {
         /// Dataset name
         name: String,
-        /// Its folder or file
-        #[arg(default_value = "")]
-        root: PathBuf,
+        /// Its folder or file; `synthetic` has none
+        root: Option<PathBuf>,
         /// all, train, test, class:2/3:train, every:3@2:test
         #[arg(long, default_value = "all")]
         split: String,

@@ -43,10 +43,10 @@ impl Failure {
         self.at = if self.at.is_empty() { step.to_owned() } else { format!("{step}: {}", self.at) };
     }
 
-    /// The same as a mistake on the command line.
+    /// The same as a mistake on the command line, where the fix is another.
     #[must_use]
-    pub fn of_usage(self, option: &str) -> Self {
-        Self { at: option.to_owned(), code: Code::Usage, ..self }
+    pub fn of_usage(self, option: &str, fix: impl Display) -> Self {
+        Self { at: option.to_owned(), code: Code::Usage, fix: fix.to_string(), ..self }
     }
 
     /// The exit code.

@@ -39,5 +39,6 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Models(args) => commands::models::models(&args),
         Command::Datasets(args) => commands::datasets::datasets(&args),
         Command::Trace(args) => commands::trace::trace(&args),
+        Command::Doctor => commands::doctor::doctor(),
     }
 }

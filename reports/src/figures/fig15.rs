@@ -48,10 +48,11 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
     }
     Ok(Some(Figure {
         id: "fig15",
-        title: "Figure 15: norms of [CLS], registers and patches".to_owned(),
+        title: "Norms of [CLS], registers and patches (after Figure 15 of Darcet et al.)".to_owned(),
         caption: "Share of the tokens of each kind by L2 norm at the site that each heading names, before the final \
                   LayerNorm; both axes logarithmic, 40 bins per factor of ten. Every image has one [CLS] and one of each \
-                  register, so their shares rest on fewer tokens than those of patches."
+                  register, so their shares rest on fewer tokens than those of patches. Registers are drawn a line's \
+                  width apart, so that none hides another."
             .to_owned(),
         protocol: "docs/protocols/fig15.md",
         svg: svg.finish(),
@@ -69,8 +70,9 @@ fn draw(svg: &mut Svg, i: usize, m: &Measured, curves: &Curves, norms: (f64, f64
     // Patches first, so that the thin populations lie over them.
     for (kind, histogram) in curves.iter().rev() {
         let color = colormap::of_kind(kind);
-        let points: Vec<(f64, f64)> =
-            steps(histogram, floor).into_iter().map(|(norm, share)| (plot.x.at(norm), plot.y.at(share))).collect();
+        let aside = aside_px(kind, m.subject.registers);
+        let at = |(norm, share)| (plot.x.at(norm) + aside, plot.y.at(share));
+        let points: Vec<(f64, f64)> = steps(histogram, floor).into_iter().map(at).collect();
         svg.area(&points, plot.top + plot.height, color);
         svg.curve(&points, color, 1.5);
     }
@@ -84,5 +86,28 @@ fn draw(svg: &mut Svg, i: usize, m: &Measured, curves: &Curves, norms: (f64, f64
         svg.rect((left, y + 36.0), (11.0, 11.0), colormap::of_kind(kind));
         svg.text(left + 16.0, y + 45.5, Anchor::Start, Ink::Label, &label);
         left += 34.0 + 6.6 * label.chars().count() as f64;
+    }
+}
+
+/// Registers fall into the same bins: each is drawn a little beside the others, all within a bin's width.
+fn aside_px(kind: &str, registers: usize) -> f64 {
+    const STEP_PX: f64 = 2.0;
+    const ROOM_PX: f64 = 6.0;
+    let Some(index) = kind.strip_prefix("register_").and_then(|n| n.parse::<usize>().ok()) else { return 0.0 };
+    let steps = registers.saturating_sub(1) as f64;
+    let step = if steps > 0.0 { STEP_PX.min(ROOM_PX / steps) } else { 0.0 };
+    step * (index as f64 - steps / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::aside_px;
+
+    #[test]
+    fn registers_lie_beside_each_other_within_a_bin() {
+        let four: Vec<f64> = (0..4).map(|r| aside_px(&format!("register_{r}"), 4)).collect();
+        assert_eq!(four, [-3.0, -1.0, 1.0, 3.0]);
+        assert!((aside_px("register_15", 16) - 3.0).abs() < 1e-9);
+        assert_eq!([aside_px("register_0", 1), aside_px("cls", 4), aside_px("patch", 4)], [0.0; 3]);
     }
 }

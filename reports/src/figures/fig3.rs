@@ -80,7 +80,7 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
     }
     Ok(Some(Figure {
         id: "fig3",
-        title: "Figure 3: norms of patches on pictures".to_owned(),
+        title: "Norms of patches on pictures (after Figure 3 of Darcet et al.)".to_owned(),
         caption: "Pictures as the model saw them, and the L2 norm of each patch token at the site named beside each row, \
                   before the final LayerNorm. Every row has a colour scale of its own. Framed: patches that the row's policy \
                   calls outliers."
@@ -157,14 +157,14 @@ fn draw(svg: &mut Svg, block: &Block, top: f64) -> Result<RgbImage, ReportError>
     for (i, (_, name, picture)) in block.pictures.iter().enumerate() {
         let size = fitted(picture, height);
         svg.picture((column_left(i), y), size, &png(picture)?, name, false);
-        svg.text(column_left(i), y + height + 13.0, Anchor::Start, Ink::Tick, &shortened(name));
+        svg.text(column_left(i), y + height + 13.0, Anchor::Start, Ink::Tick, &shortened(file_name(name), NAME_CHARS));
         rows[0].push(picture.clone());
     }
     svg.text(16.0, y + 16.0, Anchor::Start, Ink::Label, "picture");
     for row in &block.rows {
         y += height + 30.0;
         let scale = range(row);
-        svg.text(16.0, y + 16.0, Anchor::Start, Ink::Label, &row.subject.model);
+        svg.text(16.0, y + 16.0, Anchor::Start, Ink::Label, &shortened(&row.subject.model, MODEL_CHARS));
         svg.text(16.0, y + 33.0, Anchor::Start, Ink::Tick, &panels::registers(row.subject.registers));
         svg.text(16.0, y + 49.0, Anchor::Start, Ink::Tick, &format!("at {}", row.subject.site));
         let mut rasters = Vec::new();
@@ -198,15 +198,25 @@ fn fitted(picture: &RgbImage, height: f64) -> (f64, f64) {
     (w * scale, h * scale)
 }
 
-/// The end of a name tells files apart better than its beginning.
-fn shortened(name: &str) -> String {
-    let last = name.rsplit(['/', '\\']).next().unwrap_or(name);
-    let chars: Vec<char> = last.chars().collect();
-    if chars.len() <= 20 {
-        last.to_owned()
-    } else {
-        format!("…{}", chars[chars.len() - 19..].iter().collect::<String>())
+/// Characters of a tick label that fit over a picture.
+const NAME_CHARS: usize = 17;
+/// Characters of a model's name that fit beside its maps.
+const MODEL_CHARS: usize = 20;
+
+/// A name cut in its middle: what names share is often at the beginning, and numbers stand at the end.
+fn shortened(name: &str, room: usize) -> String {
+    let chars: Vec<char> = name.chars().collect();
+    if chars.len() <= room {
+        return name.to_owned();
     }
+    let (head, tail) = (room / 2, room - 1 - room / 2);
+    let text = |part: &[char]| part.iter().collect::<String>();
+    format!("{}…{}", text(&chars[..head]), text(&chars[chars.len() - tail..]))
+}
+
+/// The last part of a path.
+fn file_name(path: &str) -> &str {
+    path.rsplit(['/', '\\']).next().unwrap_or(path)
 }
 
 /// Smallest and largest norm of a row.
@@ -311,8 +321,10 @@ mod tests {
     }
 
     #[test]
-    fn long_names_keep_their_end() {
-        assert_eq!(shortened("val/n01440764/ILSVRC2012_val_00000293.JPEG"), "…2_val_00000293.JPEG");
-        assert_eq!(shortened("a.png"), "a.png");
+    fn long_names_are_cut_in_the_middle() {
+        let name = file_name("val/n01440764/ILSVRC2012_val_00000293.JPEG");
+        assert_eq!(shortened(name, 17), "ILSVRC20…293.JPEG");
+        assert_eq!(shortened("a.png", 17), "a.png");
+        assert_eq!(shortened("狗狗狗狗狗", 3), "狗…狗");
     }
 }

@@ -40,7 +40,7 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
     }
     Ok(Some(Figure {
         id: "fig7",
-        title: "Figure 7: norms of patches without and with registers".to_owned(),
+        title: "Norms of patches without and with registers (after Figure 7 of Darcet et al.)".to_owned(),
         caption: "Share of patch tokens by L2 norm at the site that each legend names, before the final LayerNorm; both \
                   axes logarithmic, 40 bins per factor of ten. [CLS] and registers are not counted. Dashed: the cut-off \
                   that a calibration pass found, above which a patch is called an outlier."

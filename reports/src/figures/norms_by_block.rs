@@ -49,7 +49,7 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
     color_bar(&mut svg, height);
     Ok(Some(Figure {
         id: "norms_by_block",
-        title: "Figure 4a: norms of patches through the network".to_owned(),
+        title: "Norms of patches through the network (after Figure 4a of Darcet et al.)".to_owned(),
         caption:
             "Share of patch tokens by L2 norm after each block, before the final LayerNorm; blocks are counted from \
                   0. Solid line: median. Dashed line: 99th percentile. [CLS] and registers are not counted."

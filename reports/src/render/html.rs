@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Footnotes, Report, Shown, group_heading, legible, shown};
+use super::{Footnotes, PAPER_URL, Report, Shown, group_heading, legible, shown};
 use crate::figures::Figure;
 use crate::tables::{Column, Group, Table};
 use crate::verdict::Verdict;
@@ -32,11 +32,24 @@ pub fn page(report: &Report) -> String {
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">\n\
-         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<header>\n<h1>{title}</h1>\n"
+         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<header>\n"
     );
+    if let Some(unfinished) = report.study.unfinished() {
+        let _ = writeln!(out, "<p class=\"unfinished\">{}</p>", escape(&unfinished));
+    }
+    let _ = writeln!(out, "<h1>{title}</h1>");
+    if !report.sentences.is_empty() {
+        let items: Vec<String> = report.sentences.iter().map(|s| format!("<li>{}</li>\n", escape(s))).collect();
+        let _ = writeln!(out, "<ul class=\"answers\">\n{}</ul>", items.concat());
+    }
     for note in &report.study.notes {
         let _ = writeln!(out, "<p>{}</p>", escape(note));
     }
+    let _ = writeln!(
+        out,
+        "<p class=\"source\">Tables and figures are laid out as in Darcet et al., <a href=\"{PAPER_URL}\">Vision \
+         Transformers Need Registers</a>, and its reproducibility study.</p>"
+    );
     out.push_str("<nav><ul>\n");
     let sections = std::iter::once(&report.subjects)
         .chain(&report.tables)
@@ -72,19 +85,15 @@ pub fn table(table: &Table) -> String {
         out.push_str("<p class=\"nothing\">Nothing was measured.</p>\n</section>\n");
         return out;
     }
-    let _ = write!(out, "<div class=\"scroll\"><table>\n<thead><tr><th scope=\"col\">{}</th>", escape(table.stub));
-    for column in &table.columns {
-        let sub = match column.sub.as_str() {
-            "" => String::new(),
-            sub => format!("<span class=\"sub\">{}</span>", escape(sub)),
-        };
-        let _ = write!(out, "<th scope=\"col\"{}>{}{sub}</th>", class(column), escape(&column.label));
+    let (ours, published): (Vec<&Group>, Vec<&Group>) = table.groups.iter().partition(|g| g.measured);
+    if !ours.is_empty() {
+        out.push_str(&grid(table, &ours, &footnotes));
     }
-    out.push_str("</tr></thead>\n");
-    for g in &table.groups {
-        out.push_str(&group(table, g, &footnotes));
+    if !published.is_empty() {
+        let open = if ours.is_empty() { " open" } else { "" };
+        let grid = grid(table, &published, &footnotes);
+        let _ = write!(out, "<details{open}><summary>Published, not measured here</summary>\n{grid}</details>\n");
     }
-    out.push_str("</table></div>\n");
     if !footnotes.0.is_empty() {
         out.push_str("<ol class=\"notes\">\n");
         for note in &footnotes.0 {
@@ -93,6 +102,24 @@ pub fn table(table: &Table) -> String {
         out.push_str("</ol>\n");
     }
     out.push_str("</section>\n");
+    out
+}
+
+/// Some groups of a table under its heading.
+fn grid(table: &Table, groups: &[&Group], footnotes: &Footnotes) -> String {
+    let mut out = format!("<div class=\"scroll\"><table>\n<thead><tr><th scope=\"col\">{}</th>", escape(table.stub));
+    for column in &table.columns {
+        let sub = match column.sub.as_str() {
+            "" => String::new(),
+            sub => format!("<span class=\"sub\">{}</span>", escape(sub)),
+        };
+        let _ = write!(out, "<th scope=\"col\"{}>{}{sub}</th>", class(column), escape(&column.label));
+    }
+    out.push_str("</tr></thead>\n");
+    for g in groups {
+        out.push_str(&group(table, g, footnotes));
+    }
+    out.push_str("</table></div>\n");
     out
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Footnotes, Report, Shown, group_heading, legible, shown};
+use super::{Footnotes, PAPER_URL, Report, Shown, group_heading, legible, shown};
 use crate::figures::Figure;
 use crate::tables::Table;
 
@@ -38,10 +38,26 @@ pub fn escape(text: &str) -> String {
 
 /// A whole report.
 pub fn report(report: &Report) -> String {
-    let mut out = format!("# {}\n\n", escape(&report.study.title));
+    let mut out = String::new();
+    if let Some(unfinished) = report.study.unfinished() {
+        // The sentence is ours, with code in it.
+        let _ = write!(out, "> **{unfinished}**\n\n");
+    }
+    let _ = write!(out, "# {}\n\n", escape(&report.study.title));
+    for sentence in &report.sentences {
+        let _ = writeln!(out, "- {}", escape(sentence));
+    }
+    if !report.sentences.is_empty() {
+        out.push('\n');
+    }
     for note in &report.study.notes {
         let _ = write!(out, "{}\n\n", escape(note));
     }
+    let _ = write!(
+        out,
+        "Tables and figures are laid out as in Darcet et al., [Vision Transformers Need Registers]({PAPER_URL}), and its \
+         reproducibility study.\n\n"
+    );
     out.push_str(&table(&report.subjects));
     for t in &report.tables {
         out.push('\n');
@@ -69,7 +85,9 @@ pub fn table(table: &Table) -> String {
         sub => format!("{} ({})", escape(&c.label), escape(sub)),
     }));
     let labelled = table.groups.iter().any(|g| group_heading(g).is_some());
-    for group in &table.groups {
+    // A published table is not repeated below our numbers; it stands alone where nothing was measured.
+    let any = table.groups.iter().any(|g| g.measured);
+    for group in table.groups.iter().filter(|g| g.measured || !any) {
         if let Some((label, provenance, about)) = group_heading(group) {
             let _ = write!(out, "**{}**", escape(&label));
             if let Some(p) = provenance {

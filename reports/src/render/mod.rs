@@ -13,10 +13,15 @@ use crate::study::Study;
 use crate::tables::{Cell, Group, Spread, Table, Unit, Value};
 use crate::verdict::Verdict;
 
+/// Where the paper is found.
+pub(crate) const PAPER_URL: &str = "https://arxiv.org/abs/2309.16588";
+
 /// Everything that a report shows.
 pub struct Report<'a> {
     /// The study.
     pub study: &'a Study,
+    /// The answers, one sentence per model and dataset.
+    pub sentences: Vec<String>,
     /// What was measured.
     pub subjects: Table,
     /// Tables, in order.

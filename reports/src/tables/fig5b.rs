@@ -4,7 +4,7 @@
 
 use super::{Cell, Column, Context, Group, Row, Spread, Table, Unit, about};
 use crate::models::PAPER_MODEL;
-use crate::study::{Provenance, Source};
+use crate::study::Source;
 
 /// (experiment, our metric, published column, unit, heading, second line).
 type Quantity = (&'static str, &'static str, &'static str, Unit, &'static str, &'static str);
@@ -47,19 +47,19 @@ pub fn build(context: &Context) -> Table {
         });
         groups.push(Group {
             label: format!("{} on {}", m.subject.model, m.subject.dataset),
-            about: about(m.subject, Some(&site)),
+            about: [about(m.subject, Some(&site)), settings(m)].concat(),
             provenance: Some(m.subject.weights),
             measured: true,
             rows: rows.collect(),
         });
     }
-    let papers = |m: &super::Measured| m.subject.model == PAPER_MODEL && m.subject.weights == Provenance::SameWeights;
-    if !context.measured.iter().any(papers) {
+    // Every measured group has the published numbers beside it.
+    if groups.is_empty() {
         groups.push(unmeasured(context));
     }
     Table {
         id: "fig5b",
-        title: "Figure 5b: what a token knows of its own patch".to_owned(),
+        title: "What a token knows of its own patch (after Figure 5b of Darcet et al.)".to_owned(),
         caption: "Linear probes on single patch tokens: the cell of the grid that it came from, and the pixels of its \
                   patch (Euclidean norm of the residual over normalised pixels). Beside each stands what is \
                   reached without looking at the token. ± is the standard error, images taken as independent."
@@ -70,6 +70,15 @@ pub fn build(context: &Context) -> Table {
         groups,
         spread: Spread::StdErr,
     }
+}
+
+/// How places and pixels were fitted.
+fn settings(measured: &super::Measured) -> Vec<String> {
+    let first = |experiment: &&str| measured.scores.iter().find(|s| &*s.experiment == *experiment);
+    ["position", "pixels"]
+        .iter()
+        .filter_map(|e| first(e).filter(|s| !s.settings.is_empty()).map(|s| format!("{e}: {}", s.settings)))
+        .collect()
 }
 
 fn unmeasured(context: &Context) -> Group {

@@ -1,8 +1,8 @@
 //! The paper's tables, filled with our numbers: what a table is, and the list of those that exist.
 //!
 //! A table has columns of one meaning each. Numbers whose meaning differs (weights, preprocessing, precision, site,
-//! outlier policy) are in different groups, and a group's heading says what its numbers mean. Published rows that
-//! nobody measured are there too, in a group of their own, so that a reader sees the published table whole.
+//! outlier policy) are in different groups, and a group's heading says what its numbers mean. Published rows
+//! that stand beside no number of ours are there too, in a group of their own, so that the published table is whole.
 
 pub mod fig5b;
 pub mod norms;
@@ -20,7 +20,7 @@ use crate::error::ReportError;
 use crate::parts;
 use crate::published::{PaperTables, Published};
 use crate::scores::{Score, Scores};
-use crate::study::{Provenance, Study, Subject};
+use crate::study::{Provenance, Source, Study, Subject};
 use crate::verdict::{Verdict, judge, obstacle};
 
 /// A table that a report can have.
@@ -200,6 +200,14 @@ pub struct Group {
     pub measured: bool,
     /// The rows.
     pub rows: Vec<Row>,
+}
+
+impl Group {
+    /// Whether the row of this label has a number of this source beside it.
+    pub(crate) fn shows(&self, row: &str, source: Source) -> bool {
+        let beside = |cell: &Cell| cell.beside.iter().any(|b| b.who == source.label());
+        self.rows.iter().any(|r| r.label == row && r.cells.iter().any(beside))
+    }
 }
 
 /// A row: one cell per column.

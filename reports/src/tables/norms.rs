@@ -88,7 +88,7 @@ pub fn build(context: &Context) -> Table {
 }
 
 /// A subject that is only probed has no signs of its own: its images are those of the subjects it was trained on.
-fn has_signs(measured: &Measured) -> bool {
+pub(crate) fn has_signs(measured: &Measured) -> bool {
     let scored = |s: &Score| !ELSEWHERE.contains(&&*s.experiment);
     measured.images.is_some() || !measured.calibrations.is_empty() || measured.scores.iter().any(scored)
 }

@@ -4,22 +4,23 @@
 
 use std::collections::BTreeSet;
 
-use super::token_class::{accuracy, dataset_name, plain};
+use super::token_class::{accuracy, dataset_name, fits, plain};
 use super::{Cell, Column, Context, Group, Measured, Row, Spread, Table, Unit, meaning};
 use crate::models::{Average, base, paper_dataset, study_column};
 use crate::scores::Score;
-use crate::study::{Provenance, Source};
+use crate::study::Source;
 
 /// Makes the table.
 pub fn build(context: &Context) -> Table {
     let mut counts: BTreeSet<usize> = [0, 4].into();
-    counts.extend(context.measured.iter().filter(|m| !cls_sites(m).is_empty()).map(|m| m.subject.registers));
+    counts.extend(context.measured.iter().filter(|m| !cls_fits(m).is_empty()).map(|m| m.subject.registers));
     let counts: Vec<usize> = counts.into_iter().collect();
     let mut groups = filled(context, &counts);
-    groups.extend(unmeasured(context, &counts));
+    let rest = unmeasured(context, &counts, &groups);
+    groups.extend(rest);
     Table {
         id: "repro_table5",
-        title: "Study, Table 5: the [CLS] token without and with registers".to_owned(),
+        title: "The [CLS] token without and with registers (after Table 5 of the reproducibility study)".to_owned(),
         caption: "Accuracy (%) of logistic regression on the [CLS] token. ± is the standard error of the test \
                   accuracy. The study's numbers are on CIFAR-10."
             .to_owned(),
@@ -42,16 +43,20 @@ fn filled(context: &Context, counts: &[usize]) -> Vec<Group> {
     let mut groups: Vec<(Vec<String>, Group)> = Vec::new();
     for measured in &context.measured {
         let subject = measured.subject;
-        for site in cls_sites(measured) {
+        for fit in cls_fits(measured) {
+            let (site, settings) = fit;
             // Two models of a row never share a digest; everything else that changes the meaning splits the group.
             let [weights, _, preprocessing, precision, _, _] = meaning(subject);
-            let key: Vec<String> = [weights, preprocessing, precision, site].map(str::to_owned).into();
+            let key: Vec<String> = [weights, preprocessing, precision, site, settings].map(str::to_owned).into();
             let at = groups.iter().position(|(k, _)| *k == key).unwrap_or_else(|| {
-                let about = vec![
+                let mut about = vec![
                     format!("preprocessing: {preprocessing}"),
                     format!("precision: {precision}"),
                     format!("vectors at: {site}"),
                 ];
+                if !settings.is_empty() {
+                    about.push(format!("fit: {settings}"));
+                }
                 let label = subject.weights.label().to_owned();
                 let group = Group { label, about, provenance: Some(subject.weights), measured: true, rows: vec![] };
                 groups.push((key, group));
@@ -59,7 +64,7 @@ fn filled(context: &Context, counts: &[usize]) -> Vec<Group> {
             });
             let label = format!("{}, {}", base(&subject.model), dataset_name(&subject.dataset));
             let Some(column) = counts.iter().position(|c| *c == subject.registers) else { continue };
-            let cell = cell(context, measured, cls(measured, site));
+            let cell = cell(context, measured, cls(measured, fit));
             let rows = &mut groups[at].1.rows;
             // A second subject for the same cell (another digest of the same model) gets a row of its own.
             let free = rows.iter_mut().find(|r| r.label == label && r.cells[column] == Cell::default());
@@ -106,32 +111,23 @@ fn published(context: &Context, model: &str, registers: usize) -> Option<crate::
     context.published.get(Source::Study, "table5", row, model)
 }
 
-fn cls<'a>(measured: &'a Measured, site: &str) -> Option<&'a Score> {
-    accuracy(measured, "cls", site, Average::Images)
+fn cls<'a>(measured: &'a Measured, fit: (&str, &str)) -> Option<&'a Score> {
+    accuracy(measured, "cls", fit, Average::Images)
 }
 
-fn cls_sites<'a>(measured: &'a Measured) -> Vec<&'a str> {
-    let mut sites: Vec<&str> = Vec::new();
-    for score in measured.scores.iter() {
-        let site: &str = &score.site;
-        if !sites.contains(&site) && cls(measured, site).is_some() {
-            sites.push(site);
-        }
-    }
-    sites
+fn cls_fits<'a>(measured: &'a Measured) -> Vec<(&'a str, &'a str)> {
+    fits(measured).into_iter().filter(|fit| cls(measured, *fit).is_some()).collect()
 }
 
 fn is_cifar10(dataset: &str) -> bool {
     paper_dataset(dataset).is_some_and(|d| d.column == "CF10")
 }
 
-fn unmeasured(context: &Context, counts: &[usize]) -> Option<Group> {
+fn unmeasured(context: &Context, counts: &[usize], measured: &[Group]) -> Option<Group> {
+    let of = |label: &str| label.strip_suffix(", CIFAR-10").and_then(study_column);
     let measured_here = |model: &str| {
-        context.measured.iter().any(|m| {
-            m.subject.weights == Provenance::SameWeights
-                && study_column(&m.subject.model) == Some(model)
-                && is_cifar10(&m.subject.dataset)
-        })
+        let shows = |g: &Group| g.rows.iter().any(|r| of(&r.label) == Some(model) && g.shows(&r.label, Source::Study));
+        measured.iter().any(shows)
     };
     let rows: Vec<Row> = context
         .published

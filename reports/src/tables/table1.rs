@@ -5,13 +5,13 @@
 use super::token_class::{averaged_otherwise, columns, groups, plain, published_row};
 use super::{Cell, Context, Group, Row, Spread, Table, Unit};
 use crate::models::{PAPER_DATASETS, PAPER_MODEL, study_column};
-use crate::study::{Provenance, Source};
+use crate::study::Source;
 
 /// Makes the table.
 pub fn build(context: &Context) -> Table {
     Table {
         id: "table1",
-        title: "Table 1: what one token knows of the whole image".to_owned(),
+        title: "What one token knows of the whole image (after Table 1 of Darcet et al.)".to_owned(),
         caption: "Accuracy (%) of logistic regression on a single vector per image: [CLS], a random normal patch, a \
                   random outlier patch. ± is the standard error of the test accuracy. The published rows are those \
                   of DINOv2 ViT-g/14."
@@ -42,22 +42,16 @@ pub(super) fn filled(context: &Context, table: &str) -> Vec<Group> {
         });
         cell.with(measured.subject, study, true, None)
     });
-    groups.extend(unmeasured(context, &kinds, table));
+    let rest = unmeasured(context, &kinds, table, &groups);
+    groups.extend(rest);
     groups
 }
 
-/// The published rows that no subject stands beside with the paper's own model and weights.
-fn unmeasured(context: &Context, kinds: &[(String, super::Column)], table: &str) -> Option<Group> {
-    let measured_here = |column: &str| {
-        context.measured.iter().any(|m| {
-            m.subject.model == PAPER_MODEL
-                && m.subject.weights == Provenance::SameWeights
-                && crate::models::paper_dataset(&m.subject.dataset).is_some_and(|d| d.column == column)
-        })
-    };
+/// The published rows that do not stand beside a number of ours.
+fn unmeasured(context: &Context, kinds: &[(String, super::Column)], table: &str, measured: &[Group]) -> Option<Group> {
     let rows: Vec<Row> = PAPER_DATASETS
         .iter()
-        .filter(|d| !measured_here(d.column))
+        .filter(|d| !measured.iter().any(|g| g.shows(d.name, Source::Paper)))
         .map(|d| Row {
             label: d.name.to_owned(),
             cells: kinds

@@ -9,7 +9,7 @@ use super::{Context, Spread, Table};
 pub fn build(context: &Context) -> Table {
     Table {
         id: "table6",
-        title: "Table 6: how much the choice of the token matters".to_owned(),
+        title: "How much the choice of the token matters (after Table 6 of Darcet et al.)".to_owned(),
         caption: "Accuracy (%) of logistic regression on a single vector per image, mean over draws of that token. \
                   ± is the standard deviation over draws, as in the paper; [CLS] is not drawn and has none. The \
                   published rows are those of DINOv2 ViT-g/14."

@@ -4,8 +4,6 @@
 //! Accuracy is averaged as the published number of that dataset is (PROTOCOLS §4.7): over classes for Aircraft,
 //! Caltech-101, Flowers and Pets, over images elsewhere.
 
-use schemas::Name;
-
 use super::{Cell, Column, Context, Group, Measured, Row, Unit, about, meaning};
 use crate::models::{Average, PaperDataset, paper_dataset};
 use crate::scores::Score;
@@ -34,22 +32,23 @@ pub fn columns(context: &Context) -> Vec<(String, Column)> {
     kinds
 }
 
-/// Groups of measured rows: one row per dataset, one group per model, protocol and site of the vectors.
+/// Groups of measured rows: one row per dataset, one group per model, way of fitting and site of the vectors.
 pub fn groups(context: &Context, kinds: &[(String, Column)], cell: &MakeCell) -> Vec<Group> {
     let mut groups: Vec<(Vec<String>, Group)> = Vec::new();
     for measured in &context.measured {
         let subject = measured.subject;
-        for site in sites(measured) {
+        for fit in fits(measured) {
             let probed = |row: &Row| row.cells.iter().any(|c| c.ours.is_some() || !c.notes.is_empty());
-            let rows: Vec<Row> = [row(measured, &site, kinds, cell), control_row(measured, &site, kinds)]
+            let rows: Vec<Row> = [row(measured, fit, kinds, cell), control_row(measured, fit, kinds)]
                 .into_iter()
                 .filter(probed)
                 .collect();
-            let mut key = vec![subject.model.clone(), site.to_string()];
+            let mut key = vec![subject.model.clone(), fit.0.to_owned(), fit.1.to_owned()];
             key.extend(meaning(subject).map(str::to_owned));
             match groups.iter_mut().find(|(k, _)| *k == key) {
                 Some((_, group)) => group.rows.extend(rows),
-                None => groups.push((key, group(subject, &site, rows))),
+                None if rows.is_empty() => {}
+                None => groups.push((key, group(subject, fit, rows))),
             }
         }
     }
@@ -57,8 +56,11 @@ pub fn groups(context: &Context, kinds: &[(String, Column)], cell: &MakeCell) ->
 }
 
 /// The control: the same probes trained on permuted labels, which must fall to chance.
-fn control_row(measured: &Measured, site: &str, kinds: &[(String, Column)]) -> Row {
-    let score = |kind: &str| measured.scores.at("control_token_class", kind, "accuracy_frac", site);
+fn control_row(measured: &Measured, fit: (&str, &str), kinds: &[(String, Column)]) -> Row {
+    let score = |kind: &str| {
+        let of = |experiment| measured.scores.fitted(experiment, kind, "accuracy_frac", fit);
+        ["control_token_class", "control_pooled_class"].into_iter().find_map(of)
+    };
     let cells = kinds.iter().map(|(kind, _)| plain(measured, score(kind))).collect();
     let mut label = dataset_name(&measured.subject.dataset);
     if !label.contains("permuted") {
@@ -72,21 +74,20 @@ pub fn dataset_name(dataset: &str) -> String {
     paper_dataset(dataset).map_or_else(|| dataset.to_owned(), |d| d.name.to_owned())
 }
 
-fn group(subject: &Subject, site: &str, rows: Vec<Row>) -> Group {
-    Group {
-        label: subject.model.clone(),
-        about: about(subject, Some(site)),
-        provenance: Some(subject.weights),
-        measured: true,
-        rows,
+fn group(subject: &Subject, (site, settings): (&str, &str), rows: Vec<Row>) -> Group {
+    let mut about = about(subject, Some(site));
+    if !settings.is_empty() {
+        about.push(format!("fit: {settings}"));
     }
+    Group { label: subject.model.clone(), about, provenance: Some(subject.weights), measured: true, rows }
 }
 
-fn row(measured: &Measured, site: &str, kinds: &[(String, Column)], cell: &MakeCell) -> Row {
+fn row(measured: &Measured, fit: (&str, &str), kinds: &[(String, Column)], cell: &MakeCell) -> Row {
     let dataset = paper_dataset(&measured.subject.dataset);
     let average = dataset.map_or(Average::Images, |d| d.average);
+    let first = fits(measured).first() == Some(&fit);
     let cells = kinds.iter().map(|(kind, _)| {
-        let score = accuracy(measured, kind, site, average);
+        let score = accuracy(measured, kind, fit, average);
         let mut cell = cell(measured, kind, score, dataset);
         if score.is_some() && average == Average::Classes {
             let note = if score.is_some_and(is_macro) {
@@ -96,18 +97,20 @@ fn row(measured: &Measured, site: &str, kinds: &[(String, Column)], cell: &MakeC
             };
             cell.notes.push(note.to_owned());
         }
-        cell
+        // What was not fitted in this way stands beside the published number once, in the subject's first row.
+        if score.is_none() && !first { Cell::default() } else { cell }
     });
     Row { label: dataset_name(&measured.subject.dataset), cells: cells.collect() }
 }
 
-/// Accuracy of a linear probe on one kind of token, averaged as the published number is where that was measured.
-pub fn accuracy<'a>(measured: &'a Measured, kind: &str, site: &str, average: Average) -> Option<&'a Score> {
+/// Accuracy of a linear probe on one kind of token, averaged as the published number is where that was measured; `fit`
+/// is the site of the vectors and how they were fitted.
+pub fn accuracy<'a>(measured: &'a Measured, kind: &str, fit: (&str, &str), average: Average) -> Option<&'a Score> {
     let metrics: &[&str] = match average {
         Average::Classes => &["macro_accuracy_frac", "accuracy_frac"],
         Average::Images | Average::Unknown => &["accuracy_frac"],
     };
-    let find = |experiment, metric| measured.scores.at(experiment, kind, metric, site);
+    let find = |experiment, metric| measured.scores.fitted(experiment, kind, metric, fit);
     // The CLS of every image is a pooled vector; a study that probes no tokens has it there.
     ["token_class", "pooled_class"]
         .into_iter()
@@ -135,29 +138,22 @@ pub fn plain(measured: &Measured, score: Option<&Score>) -> Cell {
     Cell::scored(measured.subject, score, Unit::Percent)
 }
 
-/// Sites of the vectors that were classified: those of token probes, or of pooled probes where there is no other.
-fn sites(measured: &Measured) -> Vec<Name> {
-    let of = |experiment: &str| {
-        let mut sites: Vec<Name> = Vec::new();
-        let scores = measured.scores.iter().filter(|s| &*s.experiment == experiment && is_accuracy(s));
-        for score in scores {
-            if !sites.contains(&score.site) {
-                sites.push(score.site.clone());
+/// Sites of the vectors that were classified, each with the ways in which they were fitted; tokens first.
+pub fn fits<'a>(measured: &'a Measured) -> Vec<(&'a str, &'a str)> {
+    let mut fits: Vec<(&str, &str)> = Vec::new();
+    for pooled in [false, true] {
+        for score in measured.scores.iter().filter(|s| is_accuracy(s) && s.experiment.contains("pooled") == pooled) {
+            let fit = (&*score.site, score.settings.as_str());
+            if !fits.contains(&fit) {
+                fits.push(fit);
             }
         }
-        sites
-    };
-    let mut sites = of("token_class");
-    for site in of("control_token_class") {
-        if !sites.contains(&site) {
-            sites.push(site);
-        }
     }
-    if sites.is_empty() { of("pooled_class") } else { sites }
+    fits
 }
 
 fn is_accuracy(score: &Score) -> bool {
-    matches!(&*score.experiment, "token_class" | "control_token_class" | "pooled_class")
+    matches!(&*score.experiment, "token_class" | "control_token_class" | "pooled_class" | "control_pooled_class")
         && matches!(&*score.metric, "accuracy_frac" | "macro_accuracy_frac")
 }
 

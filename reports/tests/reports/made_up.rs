@@ -252,6 +252,7 @@ fn planted(store: &Path, registers: usize) -> Subject {
         follows: [].into(),
         departures: vec![],
         repeats: vec![],
+        ..Subject::default()
     }
 }
 
@@ -313,5 +314,6 @@ pub fn study(store: &Path) -> Study {
         subjects: vec![planted(store, 0), planted(store, 4), giant(store), small(store)],
         wanted: vec![],
         notes: vec!["Every number here is invented.".to_owned()],
+        missing: None,
     }
 }

@@ -50,6 +50,43 @@ fn tables_can_be_listed() {
     assert_eq!(csv(dir.path(), "SHOW TABLES"), "name\npictures\ntoken_stats\ntoken_vectors\n");
 }
 
+/// Breaks when a statement that writes is run, however harmless it would be.
+#[test]
+fn a_query_only_reads() {
+    let dir = store();
+    for sql in [
+        "DROP TABLE pictures",
+        "delete from pictures",
+        "CREATE TABLE a AS SELECT * FROM pictures",
+        "-- SELECT\nTRUNCATE TABLE pictures",
+        "",
+    ] {
+        let error = query(dir.path(), sql, QueryFormat::Table).unwrap_err();
+        assert!(matches!(&error, ReportError::Query(text) if text.contains("only reads")), "{sql}: {error}");
+    }
+    for sql in [
+        "-- all\n(SELECT image FROM pictures)",
+        "SELECT*FROM pictures",
+        "with p as (select image from pictures) select * from p;",
+    ] {
+        assert_eq!(query(dir.path(), sql, QueryFormat::Table).unwrap().rows, 2, "{sql}");
+    }
+    assert!(query(dir.path(), "EXPLAIN SELECT image FROM pictures", QueryFormat::Table).is_ok());
+}
+
+#[test]
+fn a_table_is_described_by_its_columns() {
+    let dir = store();
+    for sql in ["DESCRIBE pictures", "desc table pictures;", "SHOW COLUMNS FROM pictures"] {
+        let text = csv(dir.path(), sql);
+        assert!(text.starts_with("column,type\nimage,u32\n") && text.contains("\nmodel,str\n"), "{text}");
+    }
+    let error = query(dir.path(), "DESCRIBE picture", QueryFormat::Table).unwrap_err();
+    assert!(matches!(error, ReportError::UnknownTable { .. }), "{error}");
+    let error = query(dir.path(), "DESCRIBE", QueryFormat::Table).unwrap_err();
+    assert!(error.to_string().contains("LIMIT 1"), "{error}");
+}
+
 #[test]
 fn windows_and_subqueries() {
     let dir = store();

@@ -1,7 +1,7 @@
 //! A small pass that finds the norm above which a patch is an outlier, before tokens can be sampled by kind.
 //!
 //! Images are a seeded choice from the whole dataset, so that a dataset sorted by class is not judged by its first
-//! classes. Images that do not decode are left out here; the extraction counts them.
+//! classes. Images that do not decode are left out and counted here; the extraction has them in its table `skipped`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -125,19 +125,22 @@ impl Stage for Calibrate {
             cancel: io.cancel_flag(),
         };
         let mut norms = Vec::new();
-        let (mut images, mut seen) = (0, 0);
+        let mut images = 0;
+        let mut report = ShardReport::default();
         stream.run(
             |encoded| {
                 let norms = encoded.trace.norms.get(&site).map_or(&[][..], |n| &n[encoded.trace.layout.prefix()..]);
                 if norms.iter().all(|n| n.is_finite()) { Ok(norms.to_vec()) } else { Err(non_finite(site)) }
             },
             |_, result| {
-                seen += 1;
+                report.items += 1;
                 if let Ok(mut of_image) = result {
                     norms.append(&mut of_image);
                     images += 1;
+                } else {
+                    report.skipped += 1;
                 }
-                io.items_done(seen);
+                io.items_done(report.items);
                 Ok(())
             },
         )?;
@@ -151,6 +154,6 @@ impl Stage for Calibrate {
             images: vec![images],
             tokens: vec![tokens],
         })?;
-        Ok(ShardReport { items: seen, skipped: 0 })
+        Ok(report)
     }
 }

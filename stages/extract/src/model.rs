@@ -112,7 +112,7 @@ mod tests {
         let (count, of) = (Arc::clone(&opened), config.clone());
         let model = Model::new(name.to_owned(), config, String::new(), Precision::F32, move || {
             count.fetch_add(1, Ordering::Relaxed);
-            open(&of, &params, &DeviceChoice::Cpu, Precision::F32)
+            open(&of, &params, &DeviceChoice::Cpu(None), Precision::F32)
         });
         (model, opened)
     }

@@ -9,7 +9,7 @@
 //! in the choice, and when the last fit did not, there is no result.
 //! Source: facebookresearch/dinov2 `eval/log_regression.py`; PROTOCOLS of the experiments: `docs/protocols/`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -189,9 +189,42 @@ pub struct Outcome {
     pub fit: Fit,
     /// Test rows.
     pub n_test: usize,
-    /// Values of C that were left out of the choice, as their fits had not converged.
-    pub unconverged_c: usize,
+    /// How C was chosen; none: it was given.
+    pub choice: Option<Choice>,
 }
+
+/// How one C of several came to be chosen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Choice {
+    /// The C.
+    pub c: f64,
+    /// Rows that it was judged on.
+    pub held_out: usize,
+    /// Classes of the training rows.
+    pub classes: usize,
+    /// Whether it is the smallest or the largest of several: the best may lie beyond.
+    pub at_end: bool,
+    /// Values that were left out, as their fits had not converged.
+    pub unconverged: usize,
+}
+
+impl Choice {
+    /// What a reader must know before trusting the accuracy, if anything.
+    pub fn doubt(&self) -> Option<String> {
+        let few = self.held_out < FEW_PER_CLASS * self.classes;
+        let two_digits: f64 = format!("{:.1e}", self.c).parse().unwrap_or(self.c);
+        let c = if (1e-3..1e4).contains(&two_digits) { two_digits.to_string() } else { format!("{two_digits:e}") };
+        let chosen = format!("C = {c} chosen on {} images", self.held_out);
+        match (self.at_end, few) {
+            (true, _) => Some(format!("{chosen}, at the end of its range")),
+            (false, true) => Some(format!("{chosen} of {} classes", self.classes)),
+            (false, false) => None,
+        }
+    }
+}
+
+/// Held-out images per class under which a choice of C is mostly chance.
+const FEW_PER_CLASS: usize = 5;
 
 /// Trains and tests. `None` when no row is left to test or to hold out.
 pub fn classify(train: &Design, test: &Design, protocol: &Protocol) -> Result<Option<Outcome>, ProbeError> {
@@ -205,18 +238,20 @@ pub fn classify(train: &Design, test: &Design, protocol: &Protocol) -> Result<Op
         }
     };
     let train = permuted.as_ref().unwrap_or(train);
-    let Some((c, unconverged_c)) = choose(train, protocol)? else { return Ok(None) };
+    let (c, choice) = match protocol.regularisation {
+        Regularisation::Fixed { c } => (c, None),
+        Regularisation::Select { one_in, seed, .. } => match choose(train, protocol, one_in, seed)? {
+            Some(choice) => (choice.c, Some(choice)),
+            None => return Ok(None),
+        },
+    };
     let Some(fit) = logistic.fit(train, &[c])?.pop() else { return Err(LogisticError::Empty.into()) };
     let accuracy = Accuracy::of(&fit.model.predict(test.x()), test.labels());
-    Ok(accuracy.map(|accuracy| Outcome { accuracy, fit, n_test: test.labels().len(), unconverged_c }))
+    Ok(accuracy.map(|accuracy| Outcome { accuracy, fit, n_test: test.labels().len(), choice }))
 }
 
-/// C and the number of values left out of the choice.
-fn choose(train: &Design, protocol: &Protocol) -> Result<Option<(f64, usize)>, ProbeError> {
+fn choose(train: &Design, protocol: &Protocol, one_in: u32, seed: u32) -> Result<Option<Choice>, ProbeError> {
     let grid = protocol.regularisation.grid();
-    let Regularisation::Select { one_in, seed, .. } = protocol.regularisation else {
-        return Ok(grid.first().map(|&c| (c, 0)));
-    };
     let n = train.labels().len();
     let order = torch_randperm(seed, n);
     let (held_out, rest) = order.split_at(n / one_in as usize);
@@ -236,7 +271,15 @@ fn choose(train: &Design, protocol: &Protocol) -> Result<Option<(f64, usize)>, P
         }
     }
     // No fit converged: the last one will say so of the smallest C.
-    Ok(best.map(|b| b.0).or(grid.first().copied()).map(|c| (c, unconverged)))
+    let chosen = best.map(|b| b.0).or(grid.first().copied());
+    let classes = train.labels().iter().collect::<BTreeSet<_>>().len();
+    Ok(chosen.map(|c| Choice {
+        c,
+        held_out: held_out.labels().len(),
+        classes,
+        at_end: grid.len() > 1 && (grid.first() == Some(&c) || grid.last() == Some(&c)),
+        unconverged,
+    }))
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub mod position;
 mod products;
 mod samples;
 mod score;
+mod settings;
 mod softmax;
 pub mod split;
 mod stage;

@@ -48,7 +48,7 @@ impl Experiment {
         }
     }
 
-    fn split(&self) -> Split {
+    pub(crate) fn split(&self) -> Split {
         match self {
             Self::TokenClass(e) | Self::PooledClass(e) => e.protocol.split,
             Self::Position(e) => e.split,
@@ -75,7 +75,7 @@ impl Experiment {
 }
 
 /// One experiment on finished tables. History of versions: 1, the first; 2, classes of two runs are matched by name,
-/// and one position model for all kinds has one split for all kinds.
+/// and one position model for all kinds has one split for all kinds; 3, a doubtful choice of C is noted.
 #[derive(Debug, Clone)]
 pub struct ProbeStage {
     experiment: Experiment,
@@ -128,7 +128,7 @@ impl Stage for ProbeStage {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn detail(&self) -> String {

@@ -123,13 +123,16 @@ impl VectorClass {
     fn score(&self, experiment: &str, subject: &str, outcomes: &[Option<Outcome>], without: u32) -> Vec<Score> {
         let done: Vec<&Outcome> = outcomes.iter().flatten().collect();
         let converged = done.iter().all(|o| o.fit.converged) && done.len() == outcomes.len();
-        let left_out: usize = done.iter().map(|o| o.unconverged_c).sum();
+        let left_out: usize = done.iter().filter_map(|o| o.choice).map(|c| c.unconverged).sum();
         let mut note = match (done.len() == outcomes.len(), converged) {
             (false, _) => "too few images with such a token to train and test on".to_owned(),
             (true, false) => "a fit did not reach its optimum, so there is no number".to_owned(),
             (true, true) if left_out > 0 => format!("{left_out} values of C left out of the choice: not converged"),
             _ => String::new(),
         };
+        if let Some(doubt) = doubt(&done).filter(|_| converged) {
+            note = if note.is_empty() { doubt } else { format!("{note}; {doubt}") };
+        }
         if let Some(seed) = self.protocol.permute_labels {
             note = format!("control: labels of the training images permuted with seed {seed}; {note}");
         }
@@ -173,11 +176,22 @@ impl VectorClass {
     }
 }
 
+/// What a reader must know of the choices of C, one per draw.
+fn doubt(outcomes: &[&Outcome]) -> Option<String> {
+    let doubts: Vec<String> = outcomes.iter().filter_map(|o| o.choice?.doubt()).collect();
+    match (doubts.as_slice(), outcomes.len()) {
+        ([], _) => None,
+        ([one], 1) => Some(one.clone()),
+        ([first, ..], n) => Some(format!("in {} of {n} draws, as in: {first}", doubts.len())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
+    use crate::classify::Regularisation;
     use crate::logistic::{LogisticParams, Solver};
     use crate::numpy_random::RandomState;
     use crate::split::Split;
@@ -241,6 +255,21 @@ mod tests {
         let scores = run(&control);
         let cls = get(&scores, "cls", "accuracy_frac");
         assert!(cls.value.unwrap() < 0.6 && cls.note.starts_with("control"), "{cls:?}");
+    }
+
+    #[test]
+    fn a_choice_of_c_on_few_images_says_so() {
+        let mut tiny = study();
+        tiny.protocol.regularisation = Regularisation::Select { low: -6.0, high: 5.0, steps: 12, one_in: 10, seed: 0 };
+        let scores = run(&tiny);
+        // 96 training images: nine of them choose, of four classes.
+        let cls = get(&scores, "cls", "accuracy_frac");
+        assert!(cls.note.starts_with("C = ") && cls.note.contains(" chosen on 9 images"), "{}", cls.note);
+        assert!(cls.value.is_some(), "a doubt suppresses nothing");
+        let outlier = get(&scores, "outlier", "accuracy_frac");
+        assert!(outlier.note.starts_with("in 3 of 3 draws, as in: C = "), "{}", outlier.note);
+        // A given C was not chosen.
+        assert_eq!(get(&run(&study()), "cls", "accuracy_frac").note, "");
     }
 
     #[test]

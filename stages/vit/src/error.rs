@@ -130,7 +130,7 @@ pub struct Mismatch {
 }
 
 /// Names shown of each list; whole lists are in the fields.
-const SHOWN: usize = 12;
+const SHOWN: usize = 3;
 
 impl std::fmt::Display for Mismatch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -1,4 +1,4 @@
-//! Chooses the executor of a model: fused f32 kernels on the CPU, candle on a GPU.
+//! Chooses the executor of a model: fused f32 or bf16 kernels on the CPU, candle on a GPU.
 //!
 //! Also what both executors check before they run: the description, the image size, the pixels and the request.
 
@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::candle::CandleVit;
 use crate::config::VitConfig;
-use crate::cpu::CpuVit;
+use crate::cpu::{CpuVit, Kernel};
 use crate::error::VitError;
 use crate::fleet::Fleet;
 use crate::site::Site;
@@ -22,8 +22,8 @@ use crate::weights::Params;
 pub enum DeviceChoice {
     /// The first GPU if this build and machine have one, else the CPU.
     Auto,
-    /// The CPU.
-    Cpu,
+    /// The CPU, by the fastest kernel it has or by this one.
+    Cpu(Option<Kernel>),
     /// GPU number N.
     Cuda(usize),
 }
@@ -32,7 +32,8 @@ impl fmt::Display for DeviceChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DeviceChoice::Auto => f.write_str("auto"),
-            DeviceChoice::Cpu => f.write_str("cpu"),
+            DeviceChoice::Cpu(None) => f.write_str("cpu"),
+            DeviceChoice::Cpu(Some(kernel)) => write!(f, "cpu:{kernel}"),
             DeviceChoice::Cuda(n) => write!(f, "cuda:{n}"),
         }
     }
@@ -42,16 +43,18 @@ impl FromStr for DeviceChoice {
     type Err = VitError;
 
     fn from_str(text: &str) -> Result<Self, VitError> {
-        match text {
-            "auto" => Ok(DeviceChoice::Auto),
-            "cpu" => Ok(DeviceChoice::Cpu),
-            _ => text.strip_prefix("cuda:").and_then(|n| n.parse().ok()).map(DeviceChoice::Cuda).ok_or_else(|| {
-                VitError::Device {
-                    device: text.to_owned(),
-                    problem: "not a device name; use auto, cpu or cuda:N with N from 0".to_owned(),
-                }
-            }),
-        }
+        let found = match text.split_once(':') {
+            None if text == "auto" => Some(DeviceChoice::Auto),
+            None if text == "cpu" => Some(DeviceChoice::Cpu(None)),
+            Some(("cpu", kernel)) => kernel.parse().ok().map(|kernel| DeviceChoice::Cpu(Some(kernel))),
+            Some(("cuda", n)) => n.parse().ok().map(DeviceChoice::Cuda),
+            _ => None,
+        };
+        found.ok_or_else(|| VitError::Device {
+            device: text.to_owned(),
+            problem: "not a device name; use auto, cpu, cpu:amx, cpu:avx512, cpu:portable, or cuda:N with N from 0"
+                .to_owned(),
+        })
     }
 }
 
@@ -59,7 +62,7 @@ impl DeviceChoice {
     /// The candle device; `Auto` never fails.
     pub fn resolve(self) -> Result<Device, VitError> {
         match self {
-            DeviceChoice::Cpu => Ok(Device::Cpu),
+            DeviceChoice::Cpu(_) => Ok(Device::Cpu),
             // `Device::cuda_if_available` fails, rather than falls back, in a cuda build on a machine without a driver.
             DeviceChoice::Auto => Ok(cuda(0).unwrap_or(Device::Cpu)),
             DeviceChoice::Cuda(n) => cuda(n),
@@ -137,9 +140,13 @@ pub fn open(
     if !resolved.is_cpu() {
         return Ok(Box::new(CandleVit::on(config, params, &resolved, precision.dtype())?));
     }
+    let kernel = match device {
+        DeviceChoice::Cpu(kernel) => *kernel,
+        DeviceChoice::Auto | DeviceChoice::Cuda(_) => None,
+    };
     match precision {
-        Precision::F32 => Ok(Box::new(CpuVit::new(config, params)?)),
-        Precision::Bf16 => Ok(Box::new(CpuVit::bf16(config, params, None)?)),
+        Precision::F32 => Ok(Box::new(CpuVit::f32(config, params, kernel)?)),
+        Precision::Bf16 => Ok(Box::new(CpuVit::bf16(config, params, kernel)?)),
         Precision::F16 => Err(VitError::Device {
             device: device.to_string(),
             problem: "the CPU does not run f16; use precision f32 or bf16, or a GPU".to_owned(),
@@ -244,10 +251,10 @@ mod tests {
 
     #[test]
     fn device_names_round_trip() {
-        for text in ["auto", "cpu", "cuda:0", "cuda:3"] {
+        for text in ["auto", "cpu", "cpu:amx", "cpu:portable", "cuda:0", "cuda:3"] {
             assert_eq!(text.parse::<DeviceChoice>().unwrap().to_string(), text);
         }
-        for text in ["gpu", "cuda", "cuda:", "cuda:-1", ""] {
+        for text in ["gpu", "cuda", "cuda:", "cuda:-1", "cpu:", "cpu:sse", "auto:0", ""] {
             let error = text.parse::<DeviceChoice>().unwrap_err().to_string();
             assert!(error.contains("cuda:N"), "{error}");
         }
@@ -256,7 +263,7 @@ mod tests {
     #[test]
     fn several_devices_are_numbers_with_commas() {
         assert_eq!(devices("cuda:0,2").unwrap(), [DeviceChoice::Cuda(0), DeviceChoice::Cuda(2)]);
-        assert_eq!(devices("cpu").unwrap(), [DeviceChoice::Cpu]);
+        assert_eq!(devices("cpu").unwrap(), [DeviceChoice::Cpu(None)]);
         for text in ["cuda:0,", "cuda:,1", "cpu,cuda:0", ""] {
             assert!(devices(text).is_err(), "{text}");
         }

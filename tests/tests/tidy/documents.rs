@@ -176,8 +176,11 @@ pub fn commands(files: &[File]) -> Vec<String> {
     };
     let variants =
         cli.text.split_once("pub enum Command {").map_or("", |(_, rest)| rest.split("\n}").next().unwrap_or(rest));
-    let commands: BTreeSet<String> =
-        variants.lines().filter_map(|l| l.trim().split_once('(')).map(|(name, _)| name.to_lowercase()).collect();
+    let names = variants
+        .lines()
+        .filter(|l| !l.trim_start().starts_with("//"))
+        .filter_map(|l| l.trim().split(['(', ',']).next());
+    let commands: BTreeSet<String> = names.filter(|name| !name.is_empty()).map(str::to_lowercase).collect();
     let fields = between(&cli.text, "#[arg(long", ": ").into_iter().filter_map(|l| l.rsplit_once("pub "));
     let mut options: BTreeSet<String> = fields.map(|(_, name)| format!("--{}", name.replace('_', "-"))).collect();
     options.extend(["--help", "--version"].map(str::to_owned));

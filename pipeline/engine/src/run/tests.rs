@@ -147,6 +147,7 @@ fn too_many_skipped_items_stop_the_step_and_every_later_run_of_it() {
     // Two of five are skipped: 2, then 4 of 20 items; three are allowed.
     let e = run_with(&plan, &store, 0.15).unwrap_err();
     assert!(e.kind == ErrorKind::Missing && e.what.starts_with("4 of 20"), "{e}");
+    assert!(e.what.ends_with("the first is `toy`: broken"), "{e}");
     assert_eq!(plan.steps[0].missing(&store).count(), 2);
     // What is there already counts, for a run and for a shard that is done.
     assert_eq!(run_with(&plan, &store, 0.15).unwrap_err().kind, ErrorKind::Missing);
@@ -155,6 +156,22 @@ fn too_many_skipped_items_stop_the_step_and_every_later_run_of_it() {
     // The whole step is done, and still too much was skipped.
     assert_eq!(run_with(&plan, &store, 0.15).unwrap_err().kind, ErrorKind::Missing);
     assert!(check_skipped(&plan.steps[0], &store, 0.15).is_err() && check_skipped(&plan.steps[0], &store, 0.4).is_ok());
+}
+
+/// Breaks when one bad photo of a small folder ends the run, or when 0 no longer means none.
+#[test]
+fn a_few_skipped_items_are_no_failure_unless_none_is_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let one_shard = |skips| {
+        let mut plan = plan(vec![toy(skips, quiet())]);
+        plan.steps[0].shards.truncate(1);
+        plan
+    };
+    // Of five items; a share of 0.01 is none of them.
+    assert_eq!(run_with(&one_shard(FEW), &store, 0.01).unwrap().skipped, FEW);
+    assert!(run_with(&one_shard(FEW), &store, 0.0).is_err());
+    assert!(run_with(&one_shard(FEW + 1), &store, 0.01).is_err());
 }
 
 #[test]

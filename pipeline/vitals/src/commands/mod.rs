@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub mod datasets;
+pub mod doctor;
 pub mod models;
 pub mod plan;
 pub mod query;
@@ -50,6 +51,11 @@ pub fn report_failure(e: &ReportError, at: impl Display) -> Failure {
         E::Published(_) | E::Picture { .. } => (Code::Bug, "please report this"),
     };
     Failure::new(code, e, at, fix)
+}
+
+/// A number with its noun.
+pub fn counted(n: usize, one: &str, several: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { several })
 }
 
 /// Pads columns to their widest cell, two blanks apart; the last column is left ragged.

@@ -5,8 +5,8 @@ use vit::weights::load;
 use super::{columns, say};
 use crate::cli::{ModelsArgs, ModelsCommand};
 use crate::failure::Failure;
-use crate::study::model::not_found;
-use crate::study::weights::{weight_source, weights_failure};
+use crate::study::model::of_file;
+use crate::study::weights::{unfit, weight_source};
 
 /// `ls` and `check`.
 pub fn models(args: &ModelsArgs) -> Result<(), Failure> {
@@ -41,9 +41,10 @@ fn list() -> String {
 }
 
 fn check(model: &str, weights: &str) -> Result<(), Failure> {
-    let spec = vit::zoo::find(model).map_err(|e| not_found(&e))?;
+    let spec = of_file(model)?;
     let source = weight_source(weights)?;
-    let loaded = load(&spec, &source, &crate::progress::download()).map_err(|e| weights_failure(&e, weights))?;
+    let loaded = load(&spec, &source, &crate::progress::download())
+        .map_err(|e| unfit(&e, weights, |other| format!("vitals models check {other} {weights}")))?;
     let mut text = format!("{weights} fits {model}: {} names, sha256 {}\n", loaded.naming, loaded.digest);
     if loaded.config.pos.grid != spec.config.pos.grid {
         let grid = loaded.config.pos.grid;

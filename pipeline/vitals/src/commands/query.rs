@@ -8,7 +8,7 @@ use super::{put, report_failure};
 use crate::cli::{Format, QueryArgs};
 use crate::failure::{Code, Failure};
 
-/// Runs a SELECT and prints its rows.
+/// Runs a query and prints its rows.
 pub fn query(args: &QueryArgs) -> Result<(), Failure> {
     if !args.store.is_dir() {
         let what = format!("there is no store at {}", args.store.display());

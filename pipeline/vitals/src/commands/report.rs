@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{report_failure, say};
+use super::{columns, report_failure, say};
 use crate::cli::StudyArgs;
 use crate::failure::{Code, Failure};
 use crate::study::{Access, Built, build};
@@ -11,7 +11,7 @@ use crate::study::{Access, Built, build};
 pub struct Written {
     /// The self-contained page.
     pub html: PathBuf,
-    /// The tables in words, for the terminal.
+    /// The answers in words, for the terminal.
     pub text: String,
     /// Numbers that are in their truth's tolerance.
     pub hold: usize,
@@ -54,20 +54,26 @@ pub fn report(args: &StudyArgs) -> Result<(), Failure> {
 
 /// Writes the report of a plan, finished or not.
 pub fn write(built: &Built) -> Result<Written, Failure> {
+    let steps = &built.plan.steps;
+    let missing: usize = steps.iter().map(|step| step.missing(&built.store).count()).sum();
+    let total: usize = steps.iter().map(|step| step.shards.len()).sum();
+    let missing = (missing > 0).then_some((missing as u64, total as u64));
+    let study = reports::Study { missing, ..built.report.clone() };
     let written =
-        reports::write(&built.report, &built.report_dir).map_err(|e| report_failure(&e, built.report_dir.display()))?;
+        reports::write(&study, &built.report_dir).map_err(|e| report_failure(&e, built.report_dir.display()))?;
+    let text = in_words(&written);
+    Ok(Written { html: written.html, text, hold: written.hold, broken: written.fail, untested: written.untested })
+}
+
+/// The answers first, the numbers behind them last.
+fn in_words(written: &reports::ReportWritten) -> String {
     let mut text = String::new();
-    // The first of the paper's tables where there is one, else the vital signs; the page has them all.
-    if let Some(id) = ["table1", "norms"].into_iter().find(|id| written.tables.contains(id)) {
-        let path = built.report_dir.join("tables").join(format!("{id}.md"));
-        text += &std::fs::read_to_string(path).unwrap_or_default().replace("<br>", " ");
+    for line in written.unfinished.iter().chain(&written.sentences) {
+        text += &format!("{line}\n");
     }
-    for empty in &written.empty {
-        text += &format!("\n{empty}: nothing was measured that it could show\n");
-    }
-    if written.hold + written.fail.len() + written.untested.len() > 0 {
-        let (hold, fail, untested) = (written.hold, written.fail.len(), written.untested.len());
-        text += &format!("\nKnown truths: {hold} hold, {fail} fail");
+    let (hold, fail, untested) = (written.hold, written.fail.len(), written.untested.len());
+    if hold + fail + untested > 0 {
+        text += &format!("Known truths: {hold} hold, {fail} fail");
         if untested > 0 {
             text += &format!(", {untested} were not measured");
         }
@@ -75,14 +81,39 @@ pub fn write(built: &Built) -> Result<Written, Failure> {
         text.push('\n');
     }
     if written.agree + written.differ > 0 {
-        text += &format!("\nPublished numbers: {} agree, {} differ\n", written.agree, written.differ);
+        text += &format!("Published numbers: {} agree, {} differ\n", written.agree, written.differ);
     }
-    Ok(Written { html: written.html, text, hold: written.hold, broken: written.fail, untested: written.untested })
+    for empty in &written.empty {
+        text += &format!("{empty}: nothing was measured that it could show\n");
+    }
+    if !written.overview.is_empty() {
+        text += &format!("\n{}", columns(&written.overview));
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_terminal_gets_answers_then_truths_then_one_aligned_table() {
+        let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
+        let written = reports::ReportWritten {
+            unfinished: Some("Unfinished: 1 of 9 shards is missing.".to_owned()),
+            sentences: vec!["m on d: no outliers found.".to_owned()],
+            overview: vec![row(["model", "largest"]), row(["my_long_model", "1.40 ×"])],
+            hold: 2,
+            fail: vec!["m on d: recall".to_owned()],
+            ..reports::ReportWritten::default()
+        };
+        let wanted = "Unfinished: 1 of 9 shards is missing.\n\
+                      m on d: no outliers found.\n\
+                      Known truths: 2 hold, 1 fail\n  fails: m on d: recall\n\n\
+                      model          largest\n\
+                      my_long_model  1.40 ×\n";
+        assert_eq!(in_words(&written), wanted);
+    }
 
     #[test]
     fn a_check_needs_truths_that_were_measured_and_hold() {

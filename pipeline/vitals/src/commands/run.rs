@@ -5,7 +5,7 @@ use std::time::Instant;
 use engine::RunOptions;
 use engine::run::run_shard;
 
-use super::say;
+use super::{counted, say};
 use crate::cli::RunArgs;
 use crate::failure::{Code, Failure};
 use crate::progress::{Reporter, time};
@@ -32,10 +32,10 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
     let written = commands::report::write(&built)?;
     say(&written.text)?;
     say(&format!(
-        "\n{} shards done, {} reused, {} images skipped, {}.\nReport: {}\n",
-        summary.done,
+        "\n{} done, {} reused, {} skipped, {}.\nReport: {}\n",
+        counted(summary.done as usize, "shard", "shards"),
         summary.reused,
-        summary.skipped,
+        counted(summary.skipped as usize, "image", "images"),
         time(started.elapsed().as_secs_f64()),
         written.html.display()
     ))?;

@@ -2,7 +2,7 @@
 
 use engine::run::skipped;
 
-use super::{columns, say};
+use super::{columns, counted, say};
 use crate::cli::StudyArgs;
 use crate::failure::Failure;
 use crate::study::{Access, build};
@@ -25,5 +25,6 @@ pub fn status(args: &StudyArgs) -> Result<(), Failure> {
         ]);
     }
     let next = if missing == 0 { "All done." } else { "`vitals run` with the same study goes on." };
-    say(&format!("{}\n{missing} shards missing in {}. {next}\n", columns(&rows), built.store.root().display()))
+    let missing = counted(missing, "shard", "shards");
+    say(&format!("{}\n{missing} missing in {}. {next}\n", columns(&rows), built.store.root().display()))
 }

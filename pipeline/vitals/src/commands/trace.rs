@@ -4,31 +4,33 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use datasets::{Preprocess, Resize};
-use vit::executor::{DeviceChoice, Precision, open};
+use vit::executor::{DeviceChoice, open};
 use vit::{ModelSpec, Pixels, Request, Site, SiteData};
 
 use super::say;
 use crate::cli::{TraceArgs, TracePreprocess};
 use crate::failure::{Code, Failure};
+use crate::study::build::{NO_DEVICE, device_failure};
 use crate::study::file::PreprocessTable;
-use crate::study::model::not_found;
-use crate::study::params::site;
+use crate::study::model::of_file;
+use crate::study::params::{precision_called, site};
 use crate::study::preprocess::{in_words, preprocess};
-use crate::study::weights::{weight_source, weights_failure};
+use crate::study::weights::{unfit, weight_source};
 
 /// Encodes one image and writes the sites.
 pub fn trace(args: &TraceArgs) -> Result<(), Failure> {
-    let spec = vit::zoo::find(&args.model).map_err(|e| not_found(&e))?;
+    let spec = of_file(&args.model)?;
+    let full = sites(&args.sites, spec.config.depth)?;
+    let precision = precision_called(&args.precision, Code::Usage, "--precision")?;
+    let device: DeviceChoice = args.device.parse().map_err(|e| device_failure(&e, "write auto, cpu or cuda:N"))?;
+    device.resolve().map_err(|e| device_failure(&e, NO_DEVICE))?;
     let preprocess = pixels_of(args, &spec)?;
     let pixels = pixels(&args.image, &preprocess)?;
     let source = weight_source(&args.weights)?;
     let weights = vit::weights::load(&spec, &source, &crate::progress::download())
-        .map_err(|e| weights_failure(&e, &args.weights))?;
+        .map_err(|e| unfit(&e, &args.weights, |other| format!("--model {other}")))?;
     let usage = |e: vit::VitError| Failure::new(Code::Usage, e, "command line", "see `vitals trace --help`");
-    let device: DeviceChoice = args.device.parse().map_err(usage)?;
-    let precision: Precision = args.precision.parse().map_err(usage)?;
     let encoder = open(&weights.config, &weights.params, &device, precision).map_err(usage)?;
-    let full = sites(&args.sites, weights.config.depth)?;
     let want = Request { full: full.iter().copied().collect(), ..Request::default() };
     let trace = encoder.encode(&[&pixels], &want).map_err(usage)?.pop();
     let mut tensors: BTreeMap<String, SiteData> = BTreeMap::new();
@@ -45,7 +47,8 @@ fn sites(text: &str, depth: usize) -> Result<Vec<Site>, Failure> {
     if text == "all" {
         return Ok(Site::all(depth));
     }
-    text.split(',').map(|name| site(name.trim(), depth).map_err(|e| e.of_usage("--sites"))).collect()
+    let fix = format!("write `all`, or names separated by commas, such as block_{},final", depth - 1);
+    text.split(',').map(|name| site(name.trim(), depth).map_err(|e| e.of_usage("--sites", &fix))).collect()
 }
 
 /// The pixels of a study, with --size in place of its keys.
@@ -70,7 +73,10 @@ fn pixels_of(args: &TraceArgs, spec: &ModelSpec) -> Result<Preprocess, Failure> 
         TracePreprocess::Square => (table.mode, table.resize_px) = (Some("square".to_owned()), side),
         TracePreprocess::None => table.mode = Some("none".to_owned()),
     }
-    let pixels = preprocess(&table, spec).map_err(|e| e.of_usage("--size"))?;
+    let pixels = preprocess(&table, spec).map_err(|e| {
+        let patch_px = spec.config.patch_px;
+        e.of_usage("--size", format_args!("write a multiple of {patch_px}, such as {}", 16 * patch_px))
+    })?;
     match (pixels.resize, size) {
         (Resize::Exact { .. }, Some((height, width))) => {
             Preprocess { resize: Resize::Exact { height, width }, ..pixels }.check().map_err(|e| bad(e.to_string()))

@@ -8,6 +8,7 @@ use engine::{Budget, Partition, Plan, Stage, Store, TableRef, outputs_of};
 use extract::{Calibrate, EncoderSlot, Extract, Tuning};
 use measure::{Measure, MeasureParams};
 use reports::Subject;
+use schemas::outlier::OutlierPolicy;
 use vit::executor::devices;
 
 use super::check::{check, follows};
@@ -63,13 +64,13 @@ pub fn build(args: &StudyArgs, access: Access) -> Result<Built, Failure> {
         None => (StudyFile::parse(embedded::TEXT, embedded::ORIGIN)?, PathBuf::new()),
     };
     let declared = check(&file)?;
-    let usage = |e: vit::VitError| Failure::new(Code::Usage, e, "--device", "write auto, cpu, cuda:N or cuda:N,M");
-    let device = devices(args.device.as_deref().unwrap_or("auto")).map_err(usage)?;
+    let device = args.device.as_deref().unwrap_or("auto");
+    let device = devices(device).map_err(|e| device_failure(&e, "write auto, cpu, cuda:N or cuda:N,M"))?;
     let cores = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1);
     threads(cores)?;
     let mut on_gpu = false;
     for one in &device {
-        on_gpu |= !one.resolve().map_err(usage)?.is_cpu();
+        on_gpu |= !one.resolve().map_err(|e| device_failure(&e, NO_DEVICE))?.is_cpu();
     }
     let tuning = if on_gpu { Tuning::device(device.len(), cores, 32) } else { Tuning::cpu(cores) };
 
@@ -119,15 +120,25 @@ pub fn build(args: &StudyArgs, access: Access) -> Result<Built, Failure> {
         for folder in subject.tables.values_mut().chain(&mut subject.repeats).flatten() {
             *folder = store.root().join(&*folder);
         }
+        let settings = std::mem::take(&mut subject.settings).into_iter();
+        subject.settings = settings.map(|(folder, words)| (store.root().join(folder), words)).collect();
     }
     Ok(Built {
         plan,
         store,
         report_dir: args.report.clone().unwrap_or(file.report),
-        report: reports::Study { title: file.title, subjects, wanted: file.tables, notes: file.notes },
+        report: reports::Study { title: file.title, subjects, wanted: file.tables, notes: file.notes, missing: None },
         budget: file.budget,
         max_skip_frac: file.max_skip_frac,
     })
+}
+
+/// What to do about a device that is well named and not there.
+pub const NO_DEVICE: &str = "leave --device out, or write cpu; `vitals doctor` tells what this machine has";
+
+/// A device that is badly named, or not there.
+pub fn device_failure(e: &vit::VitError, fix: &str) -> Failure {
+    Failure::new(Code::Usage, e, "--device", fix)
 }
 
 /// Probes and measurements use rayon's threads; encoding and decoding have their own.
@@ -157,6 +168,7 @@ fn extraction(
         preprocessing: in_words(&params.preprocess),
         precision: open.model.precision.to_string(),
         outlier_policy: policy_in_words(&params.outliers),
+        always_finds: matches!(params.outliers, OutlierPolicy::TopFraction { .. } | OutlierPolicy::NthLargest { .. }),
         site: params.outlier_site.to_string(),
         registers: config.registers,
         follows: follows(&dataset.table.follows)?,

@@ -4,10 +4,11 @@
 use std::collections::BTreeSet;
 
 use super::dataset;
-use super::file::{StudyFile, nearest};
+use super::file::StudyFile;
+use super::mistake::nearest;
 use super::model::{Declared, declare};
 use super::params::params;
-use super::probes::experiments;
+use super::probes::{check_site, experiments};
 use crate::failure::{Code, Failure};
 
 /// Checks names, sites, numbers and splits; gives the models, which were looked up on the way.
@@ -36,6 +37,7 @@ pub fn check(file: &StudyFile) -> Result<Vec<Declared<'_>>, Failure> {
         }
         for model in &models {
             experiments(table, model.spec.config.depth)?;
+            check_site(table, &file.extract, model.spec.config.depth)?;
         }
     }
     Ok(models)

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use datasets::{DatasetSpec, Source};
+use datasets::{DatasetSpec, Source, Split};
 
 use super::file::{DatasetTable, expand};
 use crate::failure::{Code, Failure};
@@ -26,8 +26,8 @@ pub struct OpenDataset {
 pub fn check(table: &DatasetTable) -> Result<(), Failure> {
     let name = name(table);
     let at = format!("dataset `{name}`");
-    datasets::catalog::find(&table.dataset).map_err(|e| failure(&e, &at))?;
-    split(table, &at)?;
+    let split = split(table, &at)?;
+    datasets::catalog::find(&table.dataset).map_err(|e| failure(&e, &at, &IN_STUDY, Path::new(""), split))?;
     torch_seed(table, &at).map(|_| ())
 }
 
@@ -52,7 +52,7 @@ pub fn open(table: &DatasetTable, folder: &Path, limit: Option<usize>) -> Result
         limit: at_most.filter(|_| torch.is_none()),
         seed: table.seed,
     };
-    let mut source = datasets::open(&spec).map_err(|e| failure(&e, &at))?;
+    let mut source = datasets::open(&spec).map_err(|e| failure(&e, &at, &IN_STUDY, &spec.root, spec.split))?;
     if let Some(seed) = torch {
         let mut order = probe::numpy_random::torch_randperm(seed, source.manifest().entries.len());
         order.truncate(at_most.unwrap_or(usize::MAX));
@@ -67,7 +67,7 @@ pub fn open(table: &DatasetTable, folder: &Path, limit: Option<usize>) -> Result
     Ok(OpenDataset { name, source: Arc::from(source), digest, departures, table: table.clone() })
 }
 
-fn split(table: &DatasetTable, at: &str) -> Result<datasets::Split, Failure> {
+fn split(table: &DatasetTable, at: &str) -> Result<Split, Failure> {
     table.split.parse().map_err(|e| Failure::new(Code::Config, e, at, "correct `split` in the study"))
 }
 
@@ -82,20 +82,40 @@ fn torch_seed(table: &DatasetTable, at: &str) -> Result<Option<u32>, Failure> {
     }
 }
 
-/// What a dataset error means for the user.
-pub fn failure(e: &datasets::DatasetError, at: &str) -> Failure {
+/// How whoever named a dataset writes its name, root and split.
+pub struct Words {
+    name: &'static str,
+    root: &'static str,
+    split: &'static str,
+    wrong: Code,
+}
+
+/// Of a study file.
+pub const IN_STUDY: Words = Words { name: "`dataset`", root: "`root`", split: "`split`", wrong: Code::Config };
+/// Of `vitals datasets check NAME ROOT --split SPLIT`.
+pub const ON_COMMAND_LINE: Words = Words { name: "NAME", root: "ROOT", split: "--split", wrong: Code::Usage };
+
+/// What a dataset error means for who wrote these words; `root` and `split` are those of the dataset.
+pub fn failure(e: &datasets::DatasetError, at: &str, words: &Words, root: &Path, split: Split) -> Failure {
     use datasets::DatasetError as E;
+    let Words { name, root: root_word, split: split_word, wrong } = words;
     let (code, fix) = match e {
-        E::Unknown { .. } | E::NoSplit { .. } | E::UnknownClass { .. } | E::Unlabelled { .. } | E::BadSplit { .. } => {
-            (Code::Config, "correct the dataset in the study; `vitals datasets ls` lists names and layouts")
+        E::Unknown { .. } => (*wrong, format!("correct {name}; `vitals datasets ls` lists them")),
+        E::NoSplit { .. } | E::BadSplit { .. } => (*wrong, format!("correct {split_word}")),
+        E::Unlabelled { .. } => (*wrong, format!("choose a {split_word} without classes, such as every:3@2:train")),
+        E::UnknownClass { .. } => (*wrong, "correct `classes`".to_owned()),
+        E::NoRoot { .. } => (*wrong, format!("give its folder or file as {root_word}")),
+        E::Missing { path, .. } if path != root && matches!(split, Split::Train | Split::Test) => {
+            (Code::Missing, format!("choose a {split_word} that is there, or correct {root_word}"))
         }
         E::Missing { .. } | E::Io { .. } => {
-            (Code::Missing, "correct `root`; `vitals datasets ls` shows what is expected there")
+            (Code::Missing, format!("correct {root_word}; `vitals datasets ls` shows what is expected there"))
         }
-        E::Malformed { .. } | E::Parquet(_) => {
-            (Code::Missing, "fetch the file again; `vitals datasets check` tests it")
+        E::Malformed { .. } | E::Parquet(_) => (Code::Missing, "fetch the file again, or put it right".to_owned()),
+        E::Empty { .. } => {
+            let narrowed = if *wrong == Code::Config { ", `classes` or `limit`" } else { "" };
+            (Code::Missing, format!("correct {root_word}, {split_word}{narrowed}; `vitals datasets ls` shows layouts"))
         }
-        E::Empty { .. } => (Code::Missing, "correct `root`, `split`, `classes` or `limit`"),
     };
     Failure::new(code, e, at, fix)
 }

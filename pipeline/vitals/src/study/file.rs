@@ -9,6 +9,7 @@ use engine::Budget;
 use schemas::outlier::OutlierPolicy;
 use serde::Deserialize;
 
+use super::mistake::mistake;
 use crate::failure::{Code, Failure};
 
 /// A whole study.
@@ -18,7 +19,7 @@ pub struct StudyFile {
     /// Title of the report.
     pub title: String,
     /// Sentences under the title.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "one_or_several")]
     pub notes: Vec<String>,
     /// Folder of results.
     #[serde(default = "default_store")]
@@ -117,7 +118,7 @@ pub struct ModelTable {
     pub name: Option<String>,
     /// Weight file, or hf:owner/repo[/file]. Planted models need none.
     pub weights: Option<String>,
-    /// same, proxy or own: whether these weights are those of the published numbers.
+    /// same, proxy, own or unstated: whether these weights are those of the published numbers.
     #[serde(default = "default_provenance")]
     pub provenance: String,
     /// One sentence on the weights.
@@ -132,7 +133,7 @@ pub struct ModelTable {
 }
 
 fn default_provenance() -> String {
-    "proxy".into()
+    "unstated".into()
 }
 
 /// `[model.planted]`: how far the planted truth is turned down. See docs/planted.md.
@@ -266,14 +267,14 @@ pub struct ProbeTable {
 
 fn one_or_several<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged, expecting = "the name of a dataset, or a list of names")]
-    enum Names {
+    #[serde(untagged, expecting = "expected text in quotes, or a list of it")]
+    enum Texts {
         One(String),
         Several(Vec<String>),
     }
-    Ok(match Names::deserialize(d)? {
-        Names::One(name) => vec![name],
-        Names::Several(names) => names,
+    Ok(match Texts::deserialize(d)? {
+        Texts::One(text) => vec![text],
+        Texts::Several(texts) => texts,
     })
 }
 
@@ -301,29 +302,8 @@ impl StudyFile {
 
     /// Parses a study; `origin` is named in errors.
     pub fn parse(text: &str, origin: &str) -> Result<Self, Failure> {
-        toml::from_str(text).map_err(|e| {
-            let line = e.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-            let at = if line > 0 { format!("{origin} line {line}") } else { origin.to_owned() };
-            Failure::new(Code::Config, e.message(), at, suggestion(e.message()))
-        })
+        toml::from_str(text).map_err(|e| mistake(&e, text, origin))
     }
-}
-
-/// From serde's "unknown field `x`, expected one of `a`, `b`": the nearest of the expected.
-fn suggestion(message: &str) -> String {
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let Some(wrong) = quoted.next().filter(|_| message.starts_with("unknown")) else {
-        return "see docs/study.md for the keys of a study".to_owned();
-    };
-    match nearest(wrong, quoted) {
-        Some(best) => format!("did you mean `{best}`? docs/study.md lists all keys"),
-        None => "see docs/study.md for the keys of a study".to_owned(),
-    }
-}
-
-/// The candidate that is most like `wrong`.
-pub fn nearest<'a>(wrong: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    candidates.max_by(|a, b| strsim::jaro_winkler(wrong, a).total_cmp(&strsim::jaro_winkler(wrong, b)))
 }
 
 /// Replaces `${NAME}` by the environment's value.
@@ -355,13 +335,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_key_is_named_with_its_line_and_its_neighbour() {
-        let text =
-            "title = \"t\"\n[[model]]\nmodel = \"planted\"\nweigths = \"w\"\n[[dataset]]\ndataset = \"synthetic\"\n";
-        let failure = StudyFile::parse(text, "x.toml").unwrap_err();
-        let shown = format!("{failure:?}");
-        assert!(shown.contains("x.toml line 4") && shown.contains("did you mean `weights`"), "{shown}");
-        assert_eq!(failure.code(), 3);
+    fn one_note_needs_no_list() {
+        let parse = |notes: &str| {
+            let text = format!(
+                "title = \"t\"\nnotes = {notes}\n[[model]]\nmodel = \"planted\"\n[[dataset]]\ndataset = \"synthetic\""
+            );
+            StudyFile::parse(&text, "x").unwrap().notes
+        };
+        assert_eq!(parse("\"one\""), ["one"]);
+        assert_eq!(parse("[\"one\", \"two\"]"), ["one", "two"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod check;
 pub mod dataset;
 pub mod embedded;
 pub mod file;
+pub mod mistake;
 pub mod model;
 pub mod params;
 pub mod preprocess;

@@ -14,7 +14,7 @@ use vit::weights::Header;
 use vit::{Interpolation, ModelSpec, Pixels, VitError};
 
 use super::file::{ModelTable, PlantedTable, expand};
-use super::weights::{Digests, Stamp, located, weights_failure};
+use super::weights::{Digests, Stamp, located, unfit};
 use crate::failure::{Code, Failure};
 use crate::progress::download;
 
@@ -91,6 +91,7 @@ pub fn declare(table: &ModelTable) -> Result<Declared<'_>, Failure> {
         "same" => Provenance::SameWeights,
         "proxy" => Provenance::ProxyWeights,
         "own" => Provenance::OwnTraining,
+        "unstated" => Provenance::Unstated,
         other => {
             let what = format!("unknown provenance `{other}`");
             return Err(Failure::new(Code::Config, what, at, "write same, proxy or own"));
@@ -108,7 +109,7 @@ pub fn open(declared: Declared<'_>, opening: &mut Opening<'_>) -> Result<OpenMod
     let Declared { name, mut spec, provenance, table } = declared;
     let weights = table.weights.as_deref().unwrap_or_default();
     let source = located(&expand(weights, "weights")?, opening.folder)?;
-    let failed = |e: VitError| weights_failure(&e, weights);
+    let failed = |e: VitError| unfit(&e, weights, |model| format!("write model = \"{model}\""));
     let header = Header::read(&spec, &source, &download()).map_err(failed)?;
     let stamps = Stamp::of(header.files()).map_err(|e| Failure::new(Code::Missing, e, weights, "check the path"))?;
     let digest = opening.digests.get(&stamps, || header.digest()).map_err(failed)?;
@@ -210,4 +211,13 @@ fn interpolation(rule: &str) -> Result<Interpolation, Failure> {
 /// A name that is in no family.
 pub fn not_found(e: &VitError) -> Failure {
     Failure::new(Code::Config, e, "model", "`vitals models ls` lists the names")
+}
+
+/// A model that a command reads from a file.
+pub fn of_file(name: &str) -> Result<ModelSpec, Failure> {
+    if name.split("_reg").next() == Some(PLANTED) {
+        let what = format!("`{name}` has no weight file: its weights are a formula (docs/planted.md)");
+        return Err(Failure::new(Code::Usage, what, "model", "`vitals models ls` lists the models that have one"));
+    }
+    vit::zoo::find(name).map_err(|e| not_found(&e).of_usage("model", "`vitals models ls` lists the names"))
 }

@@ -39,10 +39,13 @@ pub fn params(
 
 /// Precision of the forward pass.
 pub fn precision(table: &ExtractTable) -> Result<Precision, Failure> {
-    table
-        .precision
-        .parse()
-        .map_err(|e: vit::VitError| Failure::new(Code::Config, e, "[extract] precision", "write f32, bf16 or f16"))
+    precision_called(&table.precision, Code::Config, "[extract] precision")
+}
+
+/// A precision by name.
+pub fn precision_called(name: &str, code: Code, at: &str) -> Result<Precision, Failure> {
+    let what = format!("unknown precision `{name}`");
+    name.parse().map_err(|_: vit::VitError| Failure::new(code, what, at, "write f32, bf16 or f16"))
 }
 
 /// A site by name; `last` is the last block.
@@ -56,7 +59,8 @@ pub fn site(name: &str, depth: usize) -> Result<Site, Failure> {
     }
 }
 
-fn pool_site(name: &str, depth: usize) -> Result<PoolSite, Failure> {
+/// A site whose tokens are kept whole; `+norm` after it reads it through the final norm.
+pub fn pool_site(name: &str, depth: usize) -> Result<PoolSite, Failure> {
     let (plain, normed) = name.strip_suffix("+norm").map_or((name, false), |plain| (plain, true));
     Ok(PoolSite { site: site(plain, depth)?, normed })
 }
@@ -67,8 +71,10 @@ pub fn policy_in_words(policy: &schemas::outlier::OutlierPolicy) -> String {
     match policy {
         P::Fixed { cutoff } => format!("norm above {cutoff}"),
         P::TopFraction { frac, over: Scope::Image } => format!("top {} % of each image", 100.0 * frac),
-        P::TopFraction { frac, over: Scope::All { images } } => format!("top {} % over {images} images", 100.0 * frac),
+        P::TopFraction { frac, over: Scope::All { images } } => {
+            format!("top {} % over at most {images} images", 100.0 * frac)
+        }
         P::NthLargest { n } => format!("above the {n}th largest of each image"),
-        P::Valley { images } => format!("above the valley of the norms of {images} images"),
+        P::Valley { images } => format!("above the valley of the norms of at most {images} images"),
     }
 }

@@ -9,8 +9,9 @@ use reports::{Provenance, Subject};
 
 use super::build::{Extraction, take};
 use super::dataset::OpenDataset;
-use super::file::{ProbeTable, nearest};
-use super::params::site;
+use super::file::{ExtractTable, ProbeTable};
+use super::mistake::nearest;
+use super::params::pool_site;
 use super::truth;
 use crate::failure::{Code, Failure};
 
@@ -38,9 +39,10 @@ pub fn add(
             let name = table.name.as_ref().unwrap_or(&first.dataset);
             let config = &first.model.spec.config;
             let partition: Partition = vec![("model", first.model.model.name.clone()), ("dataset", name.clone())];
-            let mut outputs = Vec::new();
+            let (mut outputs, mut settings) = (Vec::new(), String::new());
             for (train, experiment) in trains.iter().zip(experiments(table, config.depth)?) {
                 let tested = test.map(|t| t.tables.as_slice());
+                settings = experiment.settings();
                 let stage = ProbeStage::new(experiment, &train.tables, tested, partition.clone()).map_err(|e| {
                     bad(&e, &format!("[[probe]] {} {name}", table.experiment), "correct the probe in the study")
                 })?;
@@ -48,16 +50,26 @@ pub fn add(
                 outputs.push(outputs_of(&stage));
                 stages.push(Box::new(stage));
             }
-            report(subjects, &trains, test, name, table, &outputs);
+            report(subjects, &trains, test, name, table, (&outputs, &settings));
         }
     }
     Ok(())
 }
 
-/// An error when a test set has images of a class whose name the training set does not know.
+/// An error when a dataset of a classification has no labels, or a test set has images of a class whose name the
+/// training set does not know.
 pub fn check_classes(tables: &[ProbeTable], datasets: &[OpenDataset]) -> Result<(), Failure> {
     let find = |name: &String| datasets.iter().find(|d| d.name == *name).map(|d| d.source.manifest());
     for table in tables.iter().filter(|t| t.experiment.ends_with("_class")) {
+        for name in table.train.iter().chain(&table.test) {
+            if find(name).is_some_and(|manifest| manifest.entries.iter().all(|e| e.label.is_none())) {
+                return Err(bad(
+                    &format!("dataset `{name}` has no labels, so no class can be learned or tested"),
+                    &format!("[[probe]] {}", table.experiment),
+                    "remove the probe, or use a dataset with labels, such as `folders` (one folder per class)",
+                ));
+            }
+        }
         let (Some(train), Some(test)) = (table.train.first().and_then(find), table.test.as_ref().and_then(find)) else {
             continue;
         };
@@ -78,6 +90,24 @@ pub fn check_classes(tables: &[ProbeTable], datasets: &[OpenDataset]) -> Result<
     Ok(())
 }
 
+/// An error unless the extraction keeps what the probe reads.
+pub fn check_site(table: &ProbeTable, extract: &ExtractTable, depth: usize) -> Result<(), Failure> {
+    let (key, kept) = match table.experiment.as_str() {
+        "pooled_class" => ("pooled", &extract.pooled),
+        _ => ("vector_sites", &extract.vector_sites),
+    };
+    let label = |name: &String| pool_site(name, depth).map(|site| site.label());
+    if kept.iter().map(label).collect::<Result<Vec<_>, _>>()?.contains(&label(&table.site)?) {
+        return Ok(());
+    }
+    let (site, kept) = (&table.site, kept.join(", "));
+    Err(bad(
+        &format!("the probe reads site `{site}`, which is not kept: `{key}` has {kept}"),
+        &format!("[[probe]] {}", table.experiment),
+        &format!("add it to `{key}` under [extract], or give the probe another `site`"),
+    ))
+}
+
 fn bad(what: &dyn std::fmt::Display, at: &str, fix: &str) -> Failure {
     Failure::new(Code::Config, what, at, fix)
 }
@@ -89,7 +119,7 @@ fn report(
     test: Option<&Extraction>,
     name: &str,
     table: &ProbeTable,
-    outputs: &[Vec<engine::TableRef>],
+    (outputs, settings): (&[Vec<engine::TableRef>], &str),
 ) {
     let Some(train) = trains.first() else { return };
     let model = &train.model.model.name;
@@ -101,12 +131,15 @@ fn report(
             dataset: name.to_owned(),
             tables: std::collections::BTreeMap::new(),
             repeats: Vec::new(),
+            settings: std::collections::BTreeMap::new(),
             truth: Vec::new(),
             ..base
         });
         subjects.len() - 1
     });
     let subject = &mut subjects[i];
+    let folders = outputs.iter().flatten().map(engine::store::relative_dir);
+    subject.settings.extend(folders.map(|folder| (folder, settings.to_owned())));
     match outputs {
         [one] => take(subject, one),
         several => subject.repeats.push(several.iter().flatten().map(engine::store::relative_dir).collect()),
@@ -149,8 +182,7 @@ pub fn experiments(table: &ProbeTable, depth: usize) -> Result<Vec<Experiment>, 
 
 fn experiment(table: &ProbeTable, depth: usize, seed: Option<u32>) -> Result<Experiment, Failure> {
     let at = format!("[[probe]] {}", table.experiment);
-    // `block_10+norm` and the like are labels of the pooled table.
-    let site = if table.site.ends_with("+norm") { table.site.clone() } else { site(&table.site, depth)?.to_string() };
+    let site = pool_site(&table.site, depth)?.label();
     let subjects = table.kinds.clone();
     let split = split(table, seed)?;
     match table.experiment.as_str() {

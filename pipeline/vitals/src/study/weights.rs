@@ -96,13 +96,25 @@ pub fn located(text: &str, folder: &Path) -> Result<WeightSource, Failure> {
     }
 }
 
+/// Weights that are those of another model, where `say` tells how to ask for that one; or that cannot be used.
+pub fn unfit(e: &VitError, weights: &str, say: impl Fn(&str) -> String) -> Failure {
+    match e {
+        VitError::Mismatch(m) if !m.fits.is_empty() => {
+            let fix = m.fits.iter().map(|model| say(model)).collect::<Vec<_>>().join(", or ");
+            Failure::new(Code::Missing, e, format!("weights {weights}"), fix)
+        }
+        _ => weights_failure(e, weights),
+    }
+}
+
 /// Weights that cannot be used.
 pub fn weights_failure(e: &VitError, weights: &str) -> Failure {
     let fix = match e {
         VitError::Mismatch(_) => "choose the model that the file fits, or the file of this model",
         VitError::Hub { .. } => "check the address and the network, or fetch the file yourself and give its path",
         VitError::NonFinite { .. } => "fetch the file again, or choose a checkpoint from before the training diverged",
-        _ => "check the path; `vitals models check` tests one file",
+        VitError::Read { .. } => "correct the path, or fetch the weights; `vitals models ls` names public ones",
+        _ => "give a .safetensors, .pth, .pt or .bin file of weights, or fetch it again",
     };
     Failure::new(Code::Missing, e, format!("weights {weights}"), fix)
 }

@@ -56,7 +56,7 @@ fn extract(images: usize, broken_from: usize, tuning: Tuning) -> Extract {
     let (config, weights) = planted(&Dials::default(), 1, None).unwrap();
     let for_open = config.clone();
     let model = Model::new("planted".into(), config, "w".into(), Precision::F32, move || {
-        open(&for_open, &weights, &DeviceChoice::Cpu, Precision::F32)
+        open(&for_open, &weights, &DeviceChoice::Cpu(None), Precision::F32)
     });
     let mut spec = DatasetSpec::new("synthetic", "");
     spec.limit = Some(images);
@@ -139,6 +139,20 @@ fn a_part_without_images_has_the_columns_of_the_others() {
     assert_eq!(same::<TokenStats>(&store, &outputs)[1], 0);
     assert_eq!(same::<NormHistograms>(&store, &outputs)[1], 0);
     assert_eq!(same::<Skipped>(&store, &outputs), [0, 3]);
+}
+
+/// Breaks when a calibration hides what it skipped, or when one image skipped by both passes counts twice.
+#[test]
+fn a_calibration_counts_what_it_skipped_and_leaves_the_sum_to_the_extraction() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let Extract { model, source, params, partition, tuning, .. } = extract(6, 4, Tuning::cpu(1));
+    let calibrate = Calibrate { model, source, params, images: 6, partition, tuning };
+    let plan = Plan::new(vec![Box::new(calibrate)]).unwrap();
+    // Not even a limit of none: the extraction meets the same images, and has a table that names them.
+    let options = RunOptions { cancel: &AtomicBool::new(false), progress: &Silent, max_skip_frac: 0.0 };
+    assert_eq!(run(&plan, &store, &options).unwrap().skipped, 0);
+    assert_eq!(engine::run::skipped(&plan.steps[0], &store), (6, 2));
 }
 
 #[test]

@@ -63,10 +63,30 @@ fn selection_takes_the_first_best_c() {
     select.regularisation = Regularisation::Select { low: -3.0, high: 2.0, steps: 6, one_in: 10, seed: 0 };
     let found = classify(&train, &test, &select).unwrap().unwrap();
     assert!((found.fit.c / 1e-3 - 1.0).abs() < 1e-12, "{}", found.fit.c);
-    assert_eq!((found.accuracy.per_class, found.unconverged_c), (1.0, 0));
+    assert_eq!(found.accuracy.per_class, 1.0);
+    let choice = found.choice.unwrap();
+    assert_eq!((choice.held_out, choice.classes, choice.at_end, choice.unconverged), (30, 10, true, 0));
     // Noise with a faint signal: the weakest penalty overfits and is not chosen.
     let (train, test) = (clusters(300, 0.4, 1), clusters(100, 0.4, 2));
     assert!(classify(&train, &test, &select).unwrap().unwrap().fit.c < 50.0);
+}
+
+#[test]
+fn a_choice_in_the_middle_on_many_rows_is_in_no_doubt() {
+    let choice = Choice { c: 10f64.powf(-0.25), held_out: 50, classes: 10, at_end: false, unconverged: 0 };
+    assert_eq!(choice.doubt(), None);
+    let few = Choice { held_out: 49, ..choice };
+    assert_eq!(few.doubt().unwrap(), "C = 0.56 chosen on 49 images of 10 classes");
+    let end = Choice { c: 1e5, held_out: 600, at_end: true, ..choice };
+    assert_eq!(end.doubt().unwrap(), "C = 1e5 chosen on 600 images, at the end of its range");
+}
+
+#[test]
+fn one_c_is_no_range() {
+    let mut select = Protocol::dinov2_logreg(Split::Datasets, Average::Micro);
+    select.regularisation = Regularisation::Select { low: 0.0, high: 0.0, steps: 1, one_in: 10, seed: 0 };
+    let found = classify(&clusters(300, 2.0, 1), &clusters(50, 2.0, 2), &select).unwrap().unwrap();
+    assert!(!found.choice.unwrap().at_end);
 }
 
 #[test]

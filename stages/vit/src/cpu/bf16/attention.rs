@@ -5,7 +5,7 @@
 //! zeros in the weights.
 
 use super::block::Multiplier;
-use super::epilogue::{as_columns, as_depth, pack_rows, scaled};
+use super::epilogue::{as_columns, as_depth, as_rows, pack_rows, scaled};
 use super::layout::{Block, Left, Right, SIDE};
 use crate::cpu::attention::Kept;
 use crate::cpu::rows::softmax_numerators;
@@ -56,14 +56,21 @@ impl Heads {
         self.weights.resize(SIDE, row_blocks);
     }
 
-    /// Takes a block of the projection, bias included; `scale` multiplies queries.
-    pub fn take(&mut self, place: Place, row_block: usize, rows: usize, block: &mut Block, scale: f32) {
+    /// Takes a block of the projection; `scale` multiplies queries.
+    pub fn take(
+        &mut self,
+        place: Place,
+        (row_block, rows): (usize, usize),
+        block: &mut Block,
+        bias: &[f32; SIDE],
+        scale: f32,
+    ) {
         let Place { part, head, tile } = place;
         let at = head * self.row_blocks + row_block;
         match part {
-            0 => scaled(block, &[scale; SIDE][..rows], self.queries.tile_mut(at, tile)),
-            1 => as_columns(block, rows, self.keys.tile_mut(at, tile)),
-            _ => as_depth(block, rows, self.values.tile_mut(head * self.width_tiles + tile, row_block)),
+            0 => as_rows(block, rows, bias, scale, self.queries.tile_mut(at, tile)),
+            1 => as_columns(block, rows, bias, self.keys.tile_mut(at, tile)),
+            _ => as_depth(block, rows, bias, self.values.tile_mut(head * self.width_tiles + tile, row_block)),
         }
     }
 

@@ -29,11 +29,11 @@ vectorised! {
 }
 
 vectorised! {
-    /// `v + bias`, in place.
-    pub(super) fn add_bias(block: &mut Block, rows: usize, bias: &[f32; SIDE]) {
-        for row in &mut block.0[..rows] {
-            for (v, b) in row.iter_mut().zip(bias) {
-                *v += *b;
+    /// `(v + bias)·scale` as rows of a left factor.
+    pub(super) fn as_rows(block: &Block, rows: usize, bias: &[f32; SIDE], scale: f32, tile: &mut Tile) {
+        for (row, out) in block.0[..rows].iter().zip(tile) {
+            for ((out, v), b) in out.iter_mut().zip(row).zip(bias) {
+                *out = to_bf16((*v + *b) * scale);
             }
         }
     }
@@ -51,13 +51,13 @@ vectorised! {
 }
 
 vectorised! {
-    /// Rows as columns of a right factor: `block` `[32 columns, 32 of k]`, `tile` `[2][16 pairs of k]`.
-    pub(super) fn as_columns(block: &Block, rows: usize, tile: &mut Tile) {
+    /// `v + bias`, rows as columns of a right factor: `block` `[32 columns, 32 of k]`, `tile` `[2][16 pairs of k]`.
+    pub(super) fn as_columns(block: &Block, rows: usize, bias: &[f32; SIDE], tile: &mut Tile) {
         *tile = [[0; SIDE]; SIDE];
         for (r, row) in block.0[..rows].iter().enumerate() {
             let mut rounded = [0; SIDE];
-            for (out, v) in rounded.iter_mut().zip(row) {
-                *out = to_bf16(*v);
+            for ((out, v), b) in rounded.iter_mut().zip(row).zip(bias) {
+                *out = to_bf16(*v + *b);
             }
             let (half, column) = (r / 16, r % 16);
             for (pair, values) in rounded.as_chunks::<2>().0.iter().enumerate() {
@@ -68,12 +68,16 @@ vectorised! {
 }
 
 vectorised! {
-    /// Rows as values of k of a right factor: `block` `[32 of k, 32 columns]`, `tile` `[2][16 pairs of k]`. Zero beyond
-    /// `rows`: a product runs over them.
-    pub(super) fn as_depth(block: &mut Block, rows: usize, tile: &mut Tile) {
-        for row in &mut block.0[rows..] {
-            *row = [0.0; SIDE];
+    /// `v + bias`, rows as values of k of a right factor: `block` `[32 of k, 32 columns]`, `tile` `[2][16 pairs of k]`.
+    /// Zero beyond `rows`: a product runs over them.
+    pub(super) fn as_depth(block: &mut Block, rows: usize, bias: &[f32; SIDE], tile: &mut Tile) {
+        let (here, beyond) = block.0.split_at_mut(rows);
+        for row in here {
+            for (v, b) in row.iter_mut().zip(bias) {
+                *v += *b;
+            }
         }
+        beyond.fill([0.0; SIDE]);
         for (pair, rows) in block.0.as_chunks::<2>().0.iter().enumerate() {
             for half in 0..2 {
                 let columns = half * 16..half * 16 + 16;
@@ -109,11 +113,12 @@ vectorised! {
 }
 
 vectorised! {
-    /// `SiLU(gate)·(up + bias)` as rows of a left factor; the gate has its bias.
-    pub(super) fn gated_tile(gate: &Block, up: &Block, rows: usize, bias: &[f32; SIDE], tile: &mut Tile) {
+    /// `SiLU(gate)·up`, each with its bias, as rows of a left factor.
+    pub(super) fn gated_tile(gate: &Block, up: &Block, rows: usize, biases: [&[f32; SIDE]; 2], tile: &mut Tile) {
         for ((gate, up), out) in gate.0[..rows].iter().zip(&up.0).zip(tile) {
-            for (((out, g), u), b) in out.iter_mut().zip(gate).zip(up).zip(bias) {
-                *out = to_bf16(silu(*g) * (*u + *b));
+            let biased = gate.iter().zip(biases[0]).zip(up.iter().zip(biases[1]));
+            for (out, ((g, gb), (u, ub))) in out.iter_mut().zip(biased) {
+                *out = to_bf16(silu(*g + *gb) * (*u + *ub));
             }
         }
     }
@@ -175,19 +180,19 @@ mod tests {
     fn layouts_of_right_factors() {
         let mut block = numbered();
         let mut tile = [[u16::MAX; SIDE]; SIDE];
-        as_columns(&block, 20, &mut tile);
+        as_columns(&block, 20, &[2.0; SIDE], &mut tile);
         for column in 0..32 {
             for k in 0..32 {
                 let found = from_bf16(tile[column / 16 * 16 + k / 2][column % 16 * 2 + k % 2]);
-                assert_eq!(found, if column < 20 { block.0[column][k] } else { 0.0 });
+                assert_eq!(found, if column < 20 { block.0[column][k] + 2.0 } else { 0.0 });
             }
         }
         let whole = block.clone();
-        as_depth(&mut block, 5, &mut tile);
+        as_depth(&mut block, 5, &[3.0; SIDE], &mut tile);
         for k in 0..32 {
             for column in 0..32 {
                 let found = from_bf16(tile[column / 16 * 16 + k / 2][column % 16 * 2 + k % 2]);
-                assert_eq!(found, if k < 5 { whole.0[k][column] } else { 0.0 });
+                assert_eq!(found, if k < 5 { whole.0[k][column] + 3.0 } else { 0.0 });
             }
         }
     }

@@ -88,16 +88,18 @@ impl Blocks {
         let size = self.width / self.heads;
         let scale = 1.0 / (size as f32).sqrt();
         encoder.qkv.blocks(multiplier, normed, tokens, |row_block, panel, rows, block| {
-            epilogue::add_bias(block, rows, encoder.qkv.bias(panel));
+            let bias = encoder.qkv.bias(panel);
             let place = Place::of(panel, self.heads, self.head_tiles);
             let columns = SIDE.min(size - place.tile * SIDE);
             let first = place.head * size + place.tile * SIDE;
             // Empty, and so nothing, where no tap wants it.
             let rows_of = tapped[place.part].chunks_exact_mut(self.width).skip(row_block * SIDE);
             for (values, out) in block.0[..rows].iter().zip(rows_of) {
-                out[first..first + columns].copy_from_slice(&values[..columns]);
+                for ((out, v), b) in out[first..first + columns].iter_mut().zip(values).zip(bias) {
+                    *out = *v + *b;
+                }
             }
-            heads.take(place, row_block, rows, block, scale);
+            heads.take(place, (row_block, rows), block, bias, scale);
         });
         for (site, tapped) in sites.into_iter().zip(&*tapped) {
             if !tapped.is_empty() {
@@ -129,12 +131,12 @@ impl Blocks {
             }
             // Panels of gates and of values alternate.
             Activation::SwiGlu if panel.is_multiple_of(2) => {
-                epilogue::add_bias(block, rows, fc1.bias(panel));
                 gates[row_block].clone_from(block);
             }
             Activation::SwiGlu => {
                 let tile = hidden.tile_mut(row_block, panel / 2);
-                epilogue::gated_tile(&gates[row_block], block, rows, fc1.bias(panel), tile);
+                let biases = [fc1.bias(panel - 1), fc1.bias(panel)];
+                epilogue::gated_tile(&gates[row_block], block, rows, biases, tile);
             }
         });
         self.add_product(&encoder.fc2, multiplier, hidden, stream);
