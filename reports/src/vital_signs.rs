@@ -84,9 +84,12 @@ impl Signs {
             .collect::<Option<Vec<f64>>>()
             .filter(|all| !all.is_empty())
             .map(|all| (all.iter().copied().fold(f64::INFINITY, f64::min), all.iter().copied().fold(0.0, f64::max)));
+        let share = value("detection", "outlier", "share_frac");
+        // A long-tailed early block is no onset where no patch is an outlier in the end.
         let onset = measured.scores.at("detection", "outlier", "onset_block", "all blocks").and_then(|s| s.value);
+        let onset = onset.filter(|_| share.is_some_and(|share| share > 0.0));
         Self {
-            share: value("detection", "outlier", "share_frac"),
+            share,
             ratio: value("detection", "outlier", "norm_ratio"),
             onset,
             median,
@@ -157,13 +160,24 @@ mod tests {
     fn said(subject: &Subject, calibrated: bool, scores: Vec<Score>) -> String {
         let calibration =
             Calibration { site: "block_7".to_owned(), cutoff: None, valley_depth: 0.0, median: 10.0, images: 9 };
-        sentence(&Measured {
-            subject,
-            scores: scores.into_iter().collect(),
-            images: Some(60),
-            skipped: BTreeMap::new(),
-            calibrations: if calibrated { vec![calibration] } else { vec![] },
-        })
+        let calibrations = if calibrated { vec![calibration] } else { vec![] };
+        sentence(&measured(subject, calibrations, scores))
+    }
+
+    fn measured(subject: &Subject, calibrations: Vec<Calibration>, scores: Vec<Score>) -> Measured<'_> {
+        let scores = scores.into_iter().collect();
+        Measured { subject, scores, images: Some(60), skipped: BTreeMap::new(), calibrations }
+    }
+
+    /// Breaks when the table says from where on there are outliers in a model that has none.
+    #[test]
+    fn no_outliers_begin_nowhere() {
+        let onset = |share| {
+            let scores = [("share_frac", share), ("onset_block", 0.0)];
+            let scores = scores.map(|(metric, value)| score("detection", "outlier", metric, value, ""));
+            Signs::of(&measured(&subject(), vec![], scores.to_vec())).onset
+        };
+        assert_eq!((onset(0.0), onset(0.01)), (None, Some(0.0)));
     }
 
     fn subject() -> Subject {
