@@ -1,9 +1,9 @@
 """Whether two sets of tables hold the same: proof that the two sides of a benchmark did the same work.
 
-    python compare_tables.py STORE FOLDER
+    python compare_tables.py STORE FOLDER [--tolerance 1e-3]
 
 STORE is a store of `vitals` with one run, FOLDER the output of extract_torch.py. Prints one JSON object; exits with 1 when
-rows are missing or a number differs by more than 1e-3 of its column's largest.
+rows are missing or a number differs by more than `--tolerance` (1e-3) of its column's largest.
 """
 
 import argparse
@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-TOLERANCE = 1e-3
 KEYS = {
     "images": ["image", "name", "width_px", "height_px", "grid_h", "grid_w"],
     "token_stats": ["image", "site", "kind", "index", "row", "col", "outlier"],
@@ -61,6 +60,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("store")
     parser.add_argument("folder")
+    parser.add_argument("--tolerance", type=float, default=1e-3)
     arguments = parser.parse_args()
     problems, differences, sizes = [], {}, {}
     for table, keys in KEYS.items():
@@ -78,7 +78,7 @@ def main():
                 continue
             difference = float(np.nanmax(np.abs(a - b)) / max(np.nanmax(np.abs(b)), 1e-12))
             differences[f"{table}.{name}"] = difference
-            if difference > TOLERANCE:
+            if difference > arguments.tolerance:
                 problems.append(f"{table}.{name} differs by {difference:.2g} of its largest value")
         sizes[table] = {"rows": ours.num_rows, "bytes": bytes_of(arguments.store, table),
                         "peer_bytes": bytes_of(arguments.folder, table)}

@@ -1,8 +1,10 @@
 """What `vitals run` does with a folder of photos, written with PyTorch, timm, Pillow and pyarrow.
 
     python extract_torch.py --weights FILE --photos FOLDER --out FOLDER [--threads 2] [--batch 8] [--workers 0]
+                            [--precision f32|bf16]
 
-Decode, short side 256 bicubic, centre crop 224, normalise; f32 forward in eager mode with hooks; to Parquet: norms,
+Decode, short side 256 bicubic, centre crop 224, normalise; forward in eager mode with hooks (bf16: under autocast, what is
+read back is f32); to Parquet: norms,
 neighbour cosine, CLS attention and pixel variance of every token; vectors and pixels of sampled tokens; pooled vectors;
 histograms of the norms at every site. `--workers N` decodes in N DataLoader processes. `--sites blocks` leaves the norms of
 queries, keys and values out of the histograms, to show what they cost. The sampled tokens are those that `vitals` draws.
@@ -79,21 +81,21 @@ class Taps:
         model.norm.register_forward_hook(lambda _, __, out: self.keep("final", out))
 
     def norm(self, site, tokens):
-        self.norms[site] = torch.linalg.vector_norm(tokens, dim=-1)
+        self.norms[site] = torch.linalg.vector_norm(tokens, dim=-1, dtype=torch.float32)
 
     def keep(self, site, tokens):
         self.norm(site, tokens)
-        self.values[site] = tokens
+        self.values[site] = tokens.float()
 
     def keep_qkv(self, i, out):
-        norms = torch.linalg.vector_norm(out.unflatten(-1, (3, -1)), dim=-1)
+        norms = torch.linalg.vector_norm(out.unflatten(-1, (3, -1)), dim=-1, dtype=torch.float32)
         for part, name in enumerate(("query", "key", "value")):
             self.norms[f"{name}_{i}"] = norms[..., part]
 
     def attend(self, _, __, out):
         """Attention of CLS in the last block, mean over heads. `[B, N]`"""
         query, key, _ = out.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [B, heads, N, D / heads]
-        scores = (query[:, :, :1] * self.scale) @ key.transpose(-1, -2)
+        scores = ((query[:, :, :1] * self.scale) @ key.transpose(-1, -2)).float()
         self.values["cls_attention"] = scores.softmax(-1).mean(1).squeeze(1)
 
 
@@ -293,6 +295,7 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--precision", choices=["f32", "bf16"], default="f32")
     parser.add_argument("--sites", choices=["all", "blocks"], default="all")
     arguments = parser.parse_args()
 
@@ -306,7 +309,8 @@ def main():
     taps = Taps(model, arguments.sites)
     rows = Rows(model, (arguments.size // patch,) * 2, writers)
 
-    with torch.inference_mode():
+    autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=arguments.precision == "bf16")
+    with torch.inference_mode(), autocast:
         model(torch.zeros(arguments.batch, 3, arguments.size, arguments.size))
         started = time.perf_counter()
         encoded, encode_secs = 0, 0.0

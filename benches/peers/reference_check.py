@@ -5,7 +5,7 @@
 
 Reads the store's Parquet files and `reference.json`, `reference.npz` of that folder. Compared are: quantiles of the norms
 after every block as reported (`scores`) and again from the single tokens (`token_stats`), medians and maxima photo by
-photo, neighbour cosine, CLS attention of three photos, and the accuracies and objectives of the logistic fits with those of
+photo, neighbour cosine, CLS attention and first principal component of three photos at two sizes, and the accuracies and objectives of the logistic fits with those of
 the true optimum. Accuracies of one random patch per image are other draws than the reference's: they are judged by the
 spread of both. Exits with 1 when a value is missing or out of tolerance.
 """
@@ -26,10 +26,15 @@ RELATIVE = 1e-3
 COSINE = 1e-3
 ATTENTION = 1e-4
 ACCURACY = 0.005
+# |cosine| of the scores of the first component, and its share of the variance.
+COMPONENT = 1e-4
+SHARE = 1e-3
 PHOTOS = "imagenet-photos"
 # Name of the probe in the study, preprocessing in the reference.
 CIFAR = {"cifar10-unit": "unit", "cifar10-meanstd": "meanstd"}
 CALTECH = "caltech101-subset"
+# Dataset in the study, preprocessing in the reference.
+PORTRAITS = {"three-photos": "eval224", "three-photos-518": "square518"}
 LAST = "block_11"
 
 
@@ -188,6 +193,34 @@ def norms(sheet, store, reference, arrays):
             sheet.add_worst(f"CLS attention, photo {at}", attention[at], arrays[f"attention/{key}"], ATTENTION)
 
 
+def portraits(sheet, store, reference, arrays):
+    """`maps`: CLS attention of the last block and the first component of each photo."""
+    for dataset, size in PORTRAITS.items():
+        maps = store.newest("maps", dataset).to_pylist()
+        names = {row["image"]: pathlib.PurePath(row["name"]).name for row in store.newest("images", dataset).to_pylist()}
+        for key, value in reference["maps"]["real"].items():
+            if not key.endswith(size):
+                continue
+            photo = pathlib.PurePath(value["file"]).name
+
+            def find(**wanted):
+                return next((row for row in maps if names.get(row["image"]) == photo
+                             and all(row[k] == v for k, v in wanted.items())), None)
+
+            attention = find(quantity="attention", of="cls", part="mean")
+            first = find(quantity="component", of="image", part="0")
+            if attention is None or first is None:
+                sheet.add(f"{photo} {size} maps", None, 0.0, 0.0)
+                continue
+            # The reference keeps the column of CLS itself.
+            sheet.add_worst(f"{photo} {size} CLS attention", np.asarray(attention["cells"]), arrays[f"attention/{key}"][1:], ATTENTION)
+            ours, score = np.asarray(first["cells"], np.float64), arrays[f"pca_score/{key}"].astype(np.float64)
+            cosine = ours @ score / np.linalg.norm(ours) / np.linalg.norm(score)
+            # Signed: both sides turn the component so that its skewness is positive.
+            sheet.add(f"{photo} {size} first component, cosine", cosine, 1.0, COMPONENT)
+            sheet.add(f"{photo} {size} first component, share", first["share_frac"], value["pca_variance_share"], SHARE)
+
+
 def fits(sheet, store, reference):
     def logistic(what, scores, key, expected):
         accuracy, objective = (scores.get((*key, metric)) for metric in ("accuracy_frac", "objective_sum"))
@@ -220,6 +253,7 @@ def main():
         arrays = {name: file[name] for name in file.files}
     store, sheet = Store(arguments.store, arguments.model), Sheet()
     norms(sheet, store, reference, arrays)
+    portraits(sheet, store, reference, arrays)
     fits(sheet, store, reference)
     sheet.show(arguments.all)
     sys.exit(1 if sheet.failed else 0)

@@ -7,6 +7,8 @@
 use std::fmt;
 
 use super::layout::{Block, Line};
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use super::proof::multiplies;
 
 /// Why a machine's tiles cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +22,9 @@ pub(crate) enum Refusal {
     NotSaved,
     /// The kernel refused the permission; an error number.
     Permission(i64),
+    /// It multiplies otherwise than the manual says.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    Wrong,
 }
 
 impl fmt::Display for Refusal {
@@ -30,6 +35,8 @@ impl fmt::Display for Refusal {
             Refusal::Processor => f.write_str("the processor has no amx-tile with amx-bf16"),
             Refusal::NotSaved => f.write_str("the operating system does not enable tile state (XCR0)"),
             Refusal::Permission(errno) => write!(f, "the kernel refused tile state (error {})", -errno),
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            Refusal::Wrong => f.write_str("the processor's tiles gave a wrong product"),
         }
     }
 }
@@ -89,7 +96,11 @@ fn ask() -> Result<(), Refusal> {
         asm!("syscall", inlateout("rax") SYS_ARCH_PRCTL => answer, in("rdi") ARCH_REQ_XCOMP_PERM,
             in("rsi") XFEATURE_XTILEDATA, out("rcx") _, out("r11") _, options(nostack));
     }
-    if answer == 0 { Ok(()) } else { Err(Refusal::Permission(answer)) }
+    if answer != 0 {
+        return Err(Refusal::Permission(answer));
+    }
+    let tiles = Tiles::configure(Permitted(()));
+    if multiplies(|left, right, rows, out| tiles.block(left, right, rows, out)) { Ok(()) } else { Err(Refusal::Wrong) }
 }
 
 /// The tile configuration of the calling thread, released when this is dropped.

@@ -4,6 +4,8 @@
 //! loads, are the limit.
 
 use super::layout::{Block, Line};
+#[cfg(target_arch = "x86_64")]
+use super::proof::multiplies;
 
 /// Proof that this machine has AVX-512 BF16.
 #[derive(Clone, Copy)]
@@ -17,7 +19,13 @@ impl Detected {
 
     #[cfg(target_arch = "x86_64")]
     pub fn new() -> Option<Self> {
-        (is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16")).then_some(Detected(()))
+        static WORKS: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+        let works = || {
+            is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bf16")
+                && multiplies(|left, right, rows, out| Detected(()).block(left, right, rows, out))
+        };
+        WORKS.get_or_init(works).then_some(Detected(()))
     }
 
     /// See [`super::block::Multiplier::block`], which checks the panels.

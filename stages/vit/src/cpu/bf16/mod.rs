@@ -16,6 +16,7 @@ mod layout;
 mod linear;
 mod model;
 mod pages;
+mod proof;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -106,12 +107,10 @@ impl Blocks {
                 taps.tokens(site, tapped, self.width, self.width);
             }
         }
-        let (whole, cls) = (Site::Attention(i), Site::ClsAttention(i));
-        let mut kept = Kept::new(self.heads, tokens, taps.want.wants(whole), taps.want.wants(cls));
+        let mut kept = Kept::new(taps.want, i, self.heads, tokens);
         attended.resize(tokens, encoder.proj.k_tiles());
         heads.attend(multiplier, tokens, attended, &mut kept);
-        taps.keep(whole, kept.whole);
-        taps.keep(cls, kept.cls);
+        taps.trace.full.extend(kept.into_sites());
         self.add_product(&encoder.proj, multiplier, attended, stream);
     }
 

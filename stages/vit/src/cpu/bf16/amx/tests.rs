@@ -6,6 +6,7 @@ use std::cell::Cell;
 
 use super::Permitted;
 use crate::cpu::bf16::block::{Kernel, Multiplier};
+use crate::cpu::bf16::proof::multiplies;
 use crate::cpu::bf16::tests::deviation;
 
 thread_local! {
@@ -32,6 +33,14 @@ fn tiles_multiply() {
             assert!(found < 1e-6, "{rows} rows, k = {k}: {found}");
         }
     }
+}
+
+/// What is asked of real tiles before anything else is.
+#[test]
+fn tiles_pass_the_proof() {
+    have_tiles();
+    let Some(multiplier) = Multiplier::new(Kernel::Amx) else { panic!("no tiles") };
+    assert!(multiplies(|left, right, rows, out| multiplier.block(left, right, rows, out)));
 }
 
 #[test]
