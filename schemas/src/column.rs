@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int32Array,
-    StringArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
+    ListArray, StringArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
 };
+use arrow_buffer::OffsetBuffer;
 use arrow_schema::{DataType, Field};
 
 use crate::table::TableError;
@@ -161,6 +162,28 @@ impl Column for Vec<Vec<u8>> {
     }
 }
 
+/// Rows of any length: `List<f32>` on disk.
+impl Column for Vec<Vec<f32>> {
+    fn rows(&self) -> usize {
+        self.len()
+    }
+    fn field(&self, name: &str) -> Field {
+        Field::new(name, DataType::List(item()), false)
+    }
+    fn into_array(self) -> ArrayRef {
+        let offsets = OffsetBuffer::from_lengths(self.iter().map(Vec::len));
+        let values = Arc::new(Float32Array::from(self.concat()));
+        Arc::new(ListArray::new(item(), offsets, values, None))
+    }
+    fn from_array(name: &str, array: &ArrayRef) -> Result<Self, TableError> {
+        let list = whole::<ListArray>(name, array)?;
+        (0..list.len()).map(|i| Ok(whole::<Float32Array>(name, &list.value(i))?.values().to_vec())).collect()
+    }
+    fn append(&mut self, other: &mut Self) {
+        Vec::append(self, other);
+    }
+}
+
 /// Rows of equal length D, row-major: `FixedSizeList<f32>[D]` on disk.
 ///
 /// A column made by [`Vectors::with_dim`] has its D from the start. One made by `default` takes D from its first row and
@@ -241,6 +264,7 @@ fn item() -> Arc<Field> {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use arrow_array::types::Float32Type;
     use arrow_buffer::NullBuffer;
 
     use super::*;
@@ -254,6 +278,9 @@ mod tests {
         }
         refuses::<Vec<u32>>(UInt32Array::from(vec![Some(1), None]));
         refuses::<Vec<Name>>(StringArray::from(vec![Some("a"), None]));
+        let some = |v: f32| Some(vec![Some(v)]);
+        refuses::<Vec<Vec<f32>>>(ListArray::from_iter_primitive::<Float32Type, _, _>([some(1.0), None]));
+        refuses::<Vec<Vec<f32>>>(ListArray::from_iter_primitive::<Float32Type, _, _>([Some(vec![Some(1.0), None])]));
         refuses::<Vec<Vec<u8>>>(BinaryArray::from(vec![Some(&b"a"[..]), None]));
         let values = Arc::new(Float32Array::from(vec![1.0, 2.0, 3.0, 4.0]));
         let outer = NullBuffer::from(vec![true, false]);
@@ -270,6 +297,8 @@ mod tests {
         assert_eq!(Vec::<bool>::from_array("c", &bools.slice(2, 2)).unwrap(), [false, true]);
         let numbers = vec![5_u16, 6, 7].into_array();
         assert_eq!(Vec::<u16>::from_array("c", &numbers.slice(1, 2)).unwrap(), [6, 7]);
+        let lists = vec![vec![1.0_f32], vec![], vec![2.0, 3.0]];
+        assert_eq!(Vec::<Vec<f32>>::from_array("c", &lists.clone().into_array().slice(1, 2)).unwrap(), lists[1..]);
         let mut vectors = Vectors::with_dim(2);
         vectors.push(&[1.0, 2.0]);
         vectors.push(&[3.0, 4.0]);

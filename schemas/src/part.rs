@@ -108,7 +108,7 @@ impl<T: Table> PartWriter<T> {
         for field in schema.fields() {
             let path = match field.data_type() {
                 DataType::Float32 | DataType::Float64 => ColumnPath::new(vec![field.name().clone()]),
-                DataType::FixedSizeList(..) => {
+                DataType::FixedSizeList(..) | DataType::List(_) => {
                     ColumnPath::new(vec![field.name().clone(), "list".to_owned(), "item".to_owned()])
                 }
                 _ => continue,
@@ -151,8 +151,8 @@ fn row_bytes<T: Table>(rows: &T) -> usize {
         .iter()
         .map(|f| match f.data_type() {
             DataType::FixedSizeList(item, n) => width(item.data_type()) * (*n as usize).max(1),
-            // Pictures: a guess is enough to bound a group.
-            DataType::Binary => 64 << 10,
+            // Pictures and maps: a guess is enough to bound a group.
+            DataType::Binary | DataType::List(_) => 64 << 10,
             other => width(other),
         })
         .sum()

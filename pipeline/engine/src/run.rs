@@ -11,6 +11,7 @@ use crate::io::ShardIo;
 use crate::ledger::{self, Line};
 use crate::plan::{Plan, Step};
 use crate::progress::{Event, Progress};
+use crate::record;
 use crate::stage::{Shard, ShardReport, TableRef};
 use crate::store::{Marker, Store};
 
@@ -61,7 +62,7 @@ pub fn run(plan: &Plan, store: &Store, options: &RunOptions<'_>) -> Result<RunSu
             continue;
         }
         let missing: Vec<&Shard> = step.missing(store).collect();
-        begin(step, i + 1, plan.steps.len(), &missing, options);
+        begin(step, store, (i + 1, plan.steps.len()), &missing, options);
         summary.reused += (step.shards.len() - missing.len()) as u32;
         for shard in missing {
             match attempt(step, shard, store, options) {
@@ -93,14 +94,17 @@ pub fn run_shard(
     options: &RunOptions<'_>,
 ) -> Result<Option<ShardReport>, StageError> {
     let missing: &[&Shard] = if step.is_done(store, shard.index) { &[] } else { &[shard] };
-    begin(step, 1, 1, missing, options);
+    begin(step, store, (1, 1), missing, options);
     let report = attempt(step, shard, store, options)?;
     check_skipped(step, store, options.max_skip_frac)?;
     options.progress.event(&Event::StepDone);
     Ok(report)
 }
 
-fn begin(step: &Step, number: usize, steps: usize, missing: &[&Shard], options: &RunOptions<'_>) {
+fn begin(step: &Step, store: &Store, (number, steps): (usize, usize), missing: &[&Shard], options: &RunOptions<'_>) {
+    if !options.cancel.load(Ordering::Relaxed) {
+        record::keep(step, store);
+    }
     options.progress.event(&Event::Step {
         number,
         steps,

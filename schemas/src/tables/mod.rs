@@ -1,6 +1,12 @@
 //! One file per table. A table's doc comment is its column dictionary; `docs/formats.md` repeats it, held equal by test.
 
+mod boxes;
 mod cutoffs;
+mod objects;
+mod register_neurons;
+mod curves;
+mod grids;
+mod maps;
 mod images;
 mod norm_histograms;
 mod pictures;
@@ -11,7 +17,13 @@ mod token_pixels;
 mod token_stats;
 mod token_vectors;
 
+pub use boxes::Boxes;
 pub use cutoffs::Cutoffs;
+pub use objects::Objects;
+pub use register_neurons::RegisterNeurons;
+pub use curves::Curves;
+pub use grids::Grids;
+pub use maps::Maps;
 pub use images::Images;
 pub use norm_histograms::NormHistograms;
 pub use pictures::Pictures;
@@ -39,6 +51,12 @@ pub const ALL: &[Description] = &[
     describe::<Skipped>(),
     describe::<Cutoffs>(),
     describe::<Scores>(),
+    describe::<RegisterNeurons>(),
+    describe::<Curves>(),
+    describe::<Grids>(),
+    describe::<Maps>(),
+    describe::<Objects>(),
+    describe::<Boxes>(),
 ];
 
 const fn describe<T: Table>() -> Description {

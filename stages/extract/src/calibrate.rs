@@ -7,12 +7,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datasets::Source;
-use engine::{Estimate, Partition, Shard, ShardIo, ShardReport, Sizes, Stage, StageError, TableRef, TableSpec};
+use engine::{
+    ErrorKind, Estimate, Partition, Shard, ShardIo, ShardReport, Sizes, Stage, StageError, TableRef, TableSpec,
+};
 use schemas::tables::Cutoffs;
 use schemas::{Canonical, Meaning};
 use serde::Serialize;
 use vit::Request;
 
+use crate::cost::Passes;
 use crate::model::Model;
 use crate::params::{ExtractParams, Tuning};
 use crate::pipeline::Stream;
@@ -69,6 +72,15 @@ impl Calibrate {
     }
 }
 
+/// The cut-off that a calibration pass found, for the policies that need one.
+pub(crate) fn read_cutoff(table: Option<&TableRef>, io: &ShardIo<'_>) -> Result<Option<f32>, StageError> {
+    let Some(table) = table else { return Ok(None) };
+    let rows = io.read_of::<Cutoffs>(table)?;
+    rows.cutoff.first().copied().ok_or_else(|| {
+        StageError::new(ErrorKind::Bug, "the calibration pass left no cut-off", "", "please report this")
+    })
+}
+
 impl Stage for Calibrate {
     fn name(&self) -> &'static str {
         "calibrate"
@@ -103,10 +115,8 @@ impl Stage for Calibrate {
 
     fn estimate(&self, _: &Sizes) -> Estimate {
         let images = self.indices().len() as u64;
-        let mut estimate = crate::stage::cost(&self.model, &self.params, images, &self.tuning);
-        estimate.items_per_shard = 0;
-        estimate.tables = [("cutoffs", engine::stage::TableSize { rows: 1, bytes: 4096 })].into();
-        estimate
+        let tables = [("cutoffs", engine::stage::TableSize { rows: 1, bytes: 4096 })];
+        Passes::of(&self.model, &self.params.preprocess, images, &self.tuning).estimate(0, tables.into())
     }
 
     fn run(&self, _: &Shard, io: &mut ShardIo<'_>) -> Result<ShardReport, StageError> {
@@ -120,7 +130,8 @@ impl Stage for Calibrate {
             indices: &indices,
             preprocess: &self.params.preprocess,
             encoder: encoder.as_ref(),
-            want: &want,
+            pass: &|_, pixels| encoder.encode(pixels, &want),
+            batch: encoder.batch(),
             tuning: self.tuning,
             cancel: io.cancel_flag(),
         };
@@ -129,7 +140,7 @@ impl Stage for Calibrate {
         let mut report = ShardReport::default();
         stream.run(
             |encoded| {
-                let norms = encoded.trace.norms.get(&site).map_or(&[][..], |n| &n[encoded.trace.layout.prefix()..]);
+                let norms = encoded.pass.norms.get(&site).map_or(&[][..], |n| &n[encoded.pass.layout.prefix()..]);
                 if norms.iter().all(|n| n.is_finite()) { Ok(norms.to_vec()) } else { Err(non_finite(site)) }
             },
             |_, result| {

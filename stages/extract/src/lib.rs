@@ -5,15 +5,27 @@
 //! one, comes from an earlier, small [`Calibrate`] stage.
 
 pub mod calibrate;
+mod change;
+mod cost;
+pub mod discover;
+pub mod edit;
 pub mod model;
+pub mod neurons;
 pub mod params;
 pub mod pipeline;
+pub mod portray;
 pub mod prepare;
 pub mod random;
 pub mod stage;
 pub mod taps;
+pub mod test_time;
 
 pub use calibrate::Calibrate;
+pub use discover::{Discover, DiscoverParams};
+pub use edit::{After, Edit, Replace, Select};
 pub use model::{EncoderSlot, Model};
+pub use neurons::{FindNeurons, FindNeuronsParams};
 pub use params::{ExtractParams, ParamsError, PoolSite, Tuning};
+pub use portray::{Portray, PortrayParams};
 pub use stage::Extract;
+pub use test_time::{TestTimeRegisters, with_zero_registers};

@@ -62,18 +62,6 @@ impl Model {
         *slot = Some((Arc::clone(&self.open), Arc::clone(&encoder)));
         Ok(encoder)
     }
-
-    /// Multiply-adds of one image of `tokens` tokens (PROTOCOLS §10.5).
-    pub fn macs(&self, tokens: usize) -> f64 {
-        let (t, d) = (tokens as f64, self.config.width as f64);
-        let h = self.config.mlp.hidden as f64;
-        let ffn = match self.config.mlp.activation {
-            vit::Activation::SwiGlu => 3.0 * t * d * h,
-            vit::Activation::Gelu | vit::Activation::QuickGelu => 2.0 * t * d * h,
-        };
-        let patch = 3.0 * (self.config.patch_px * self.config.patch_px) as f64 * d * t;
-        self.config.depth as f64 * (4.0 * t * d * d + 2.0 * t * t * d + ffn) + patch
-    }
 }
 
 fn missing(model: &str, e: &VitError) -> StageError {
@@ -95,15 +83,6 @@ mod tests {
     use vit::planted::{Dials, planted};
 
     use super::*;
-
-    #[test]
-    fn multiply_adds_of_vit_l_14_are_the_published_81_giga() {
-        let spec = vit::zoo::find("dinov2_vitl14").unwrap();
-        let model = Model::new(spec.name.clone(), spec.config, String::new(), Precision::F32, || {
-            Err(VitError::UnknownSite(String::new()))
-        });
-        assert!((model.macs(257) / 1e9 - 81.01).abs() < 0.05, "{}", model.macs(257) / 1e9);
-    }
 
     /// A model that counts how often it is opened and tells whether its last encoder is still in memory.
     fn counted(name: &str) -> (Model, Arc<AtomicUsize>) {

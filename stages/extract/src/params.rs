@@ -9,6 +9,9 @@ use thiserror::Error;
 use vit::executor::Precision;
 use vit::{Site, VitConfig};
 
+use crate::edit::Edit;
+use crate::test_time::TestTimeRegisters;
+
 /// Everything that can change a number of an extraction.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ExtractParams {
@@ -43,28 +46,89 @@ pub struct ExtractParams {
     pub pictures: u32,
     /// Images per shard. It changes no number, but it decides which part holds which rows.
     pub shard_images: u64,
+    /// Neighbour cosines as the study's DeiT-III program takes them: index ±1 and ± one row of the flattened grid,
+    /// modulo its length, so that row ends are compared with the next row (PROTOCOLS §4.4).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub wrapped_neighbours: bool,
+    /// Tokens that are changed while the model runs. Absent from the meaning of runs that change none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edit: Option<Edit>,
+    /// Registers that a model without them is given while it runs; they are counted in `model.registers` already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_time_registers: Option<TestTimeRegisters>,
 }
 
 impl Meaning for ExtractParams {}
 
-/// A site that a key cannot take.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{key}` cannot read {site} of a model of {depth} blocks; it takes {accepted} with I below {depth}")]
-pub struct ParamsError {
-    /// Key of the study.
-    pub key: &'static str,
-    /// The site.
-    pub site: Site,
-    /// Blocks of the model.
-    pub depth: usize,
-    /// Names of the sites that the key takes.
-    pub accepted: &'static str,
+/// A parameter that cannot be used.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum ParamsError {
+    /// A site that a key cannot take.
+    #[error("`{key}` cannot read {site} of a model of {depth} blocks; it takes {accepted} with I below {depth}")]
+    Site {
+        /// Key of the study.
+        key: &'static str,
+        /// The site.
+        site: Site,
+        /// Blocks of the model.
+        depth: usize,
+        /// Names of the sites that the key takes.
+        accepted: &'static str,
+    },
+    /// A block that the model has not.
+    #[error("`{key}` names block {block} of a model of {depth} blocks; the last is {}", depth.saturating_sub(1))]
+    Block {
+        /// Key of the study.
+        key: &'static str,
+        /// The block.
+        block: u16,
+        /// Blocks of the model.
+        depth: usize,
+    },
+    /// A number that is zero and may not be.
+    #[error("`{0}` is 0 or empty; leave the key out, or write how many")]
+    Nothing(&'static str),
+    /// A bias that nothing can be compared with.
+    #[error("`{0}` has the bias {1}; write finite numbers")]
+    Bias(&'static str, f64),
+    /// Images that are resized have other boxes than their annotations.
+    #[error("`discover` needs images at their own size, padded to whole patches")]
+    Resized,
+    /// Neighbours on a square grid.
+    #[error("`edit.neighbours` is {0}; write 4 (that share an edge) or 8 (corners too)")]
+    Neighbours(u8),
+    /// Two changes at once: nothing could tell what caused a difference.
+    #[error("`edit` and `test_time_registers` in one extraction; run them as two")]
+    TwoChanges,
+    /// More registers of our own than the model has registers.
+    #[error("{0} `test_time_registers` in a model of {1} registers; its description has to count them")]
+    Registers(u16, usize),
 }
 
 impl From<ParamsError> for StageError {
     fn from(e: ParamsError) -> Self {
-        Self::new(ErrorKind::Config, &e, "", format_args!("correct `{}` of the study", e.key))
+        Self::new(ErrorKind::Config, &e, "", "correct the key of the study")
     }
+}
+
+/// Refuses blocks that the model has not.
+pub(crate) fn check_blocks(key: &'static str, blocks: &[u16], depth: usize) -> Result<(), ParamsError> {
+    match blocks.iter().find(|&&block| usize::from(block) >= depth) {
+        Some(&block) => Err(ParamsError::Block { key, block, depth }),
+        None => Ok(()),
+    }
+}
+
+/// Refuses sites that a key cannot take.
+pub(crate) fn check_site(key: &'static str, site: Site, depth: usize, patches_alone: bool) -> Result<(), ParamsError> {
+    let fits = match site {
+        Site::PatchEmbed => patches_alone,
+        Site::WithPosition | Site::Final => true,
+        Site::Block(i) | Site::Query(i) | Site::Key(i) | Site::Value(i) => usize::from(i) < depth,
+        Site::Attention(_) | Site::ClsAttention(_) | Site::AttentionRows(_) => false,
+    };
+    let accepted = if patches_alone { ALL_OR_PATCHES } else { ALL_TOKENS };
+    if fits { Ok(()) } else { Err(ParamsError::Site { key, site, depth, accepted }) }
 }
 
 const ALL_TOKENS: &str = "with_position, block_I, final, query_I, key_I or value_I";
@@ -75,19 +139,25 @@ impl ExtractParams {
     /// so their sites must hold all tokens; rows of statistics may be of patches alone; attention is no token.
     pub fn check(&self) -> Result<(), ParamsError> {
         let depth = self.model.depth;
-        let check = |key, site: Site, accepted| {
-            let fits = match site {
-                Site::PatchEmbed => accepted == ALL_OR_PATCHES,
-                Site::WithPosition | Site::Final => true,
-                Site::Block(i) | Site::Query(i) | Site::Key(i) | Site::Value(i) => (i as usize) < depth,
-                Site::Attention(_) | Site::ClsAttention(_) => false,
-            };
-            if fits { Ok(()) } else { Err(ParamsError { key, site, depth, accepted }) }
-        };
-        check("outlier_site", self.outlier_site, ALL_TOKENS)?;
-        self.vector_sites.iter().try_for_each(|&site| check("vector_sites", site, ALL_TOKENS))?;
-        self.pooled.iter().try_for_each(|pool| check("pooled", pool.site, ALL_TOKENS))?;
-        self.stats_sites.iter().try_for_each(|&site| check("stats_sites", site, ALL_OR_PATCHES))
+        check_site("outlier_site", self.outlier_site, depth, false)?;
+        self.vector_sites.iter().try_for_each(|&site| check_site("vector_sites", site, depth, false))?;
+        self.pooled.iter().try_for_each(|pool| check_site("pooled", pool.site, depth, false))?;
+        self.stats_sites.iter().try_for_each(|&site| check_site("stats_sites", site, depth, true))?;
+        check_changes(self.edit.as_ref(), self.test_time_registers, &self.model)
+    }
+}
+
+/// Refuses changes that cannot be made.
+pub(crate) fn check_changes(
+    edit: Option<&Edit>,
+    registers: Option<TestTimeRegisters>,
+    model: &VitConfig,
+) -> Result<(), ParamsError> {
+    match (edit, registers) {
+        (Some(_), Some(_)) => Err(ParamsError::TwoChanges),
+        (Some(edit), None) => edit.check(model.depth),
+        (None, Some(registers)) => registers.check(model),
+        (None, None) => Ok(()),
     }
 }
 
@@ -144,11 +214,11 @@ impl Tuning {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn site_name<S: serde::Serializer>(site: &Site, s: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn site_name<S: serde::Serializer>(site: &Site, s: S) -> Result<S::Ok, S::Error> {
     s.collect_str(site)
 }
 
-fn site_names<S: serde::Serializer>(sites: &[Site], s: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn site_names<S: serde::Serializer>(sites: &[Site], s: S) -> Result<S::Ok, S::Error> {
     s.collect_seq(sites.iter().map(Site::to_string))
 }
 
@@ -164,7 +234,8 @@ mod tests {
         let depth = params().model.depth as u16;
         let good =
             [Site::WithPosition, Site::Block(0), Site::Final, Site::Query(0), Site::Key(1), Site::Value(depth - 1)];
-        let bad = [Site::Attention(0), Site::ClsAttention(0), Site::Block(depth), Site::Key(depth)];
+        let bad =
+            [Site::Attention(0), Site::ClsAttention(0), Site::AttentionRows(0), Site::Block(depth), Site::Key(depth)];
         let with = |key: &str, site: Site| {
             let p = params();
             match key {
@@ -180,7 +251,8 @@ mod tests {
             }
             for site in bad {
                 let e = with(key, site).check().unwrap_err();
-                assert!(e.key == key && e.site == site && e.to_string().contains("with_position"), "{e}");
+                let ParamsError::Site { key: named, site: refused, .. } = &e else { panic!("{e}") };
+                assert!(*named == key && *refused == site && e.to_string().contains("with_position"), "{e}");
             }
         }
         // No CLS and no registers there: rows of patches, but nothing that is indexed by token.

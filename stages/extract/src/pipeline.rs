@@ -24,23 +24,28 @@ use std::time::Duration;
 use datasets::{Preprocess, Source};
 use engine::{ErrorKind, StageError};
 use schemas::fenced;
-use vit::{Encoder, Pixels, Request, Trace, VitError};
+use vit::{Encoder, Pixels, Trace, VitError};
 
 use crate::params::Tuning;
 use crate::prepare::{Prepared, Skip, decoder_bug, prepare, unencodable};
 
+/// Encodes images of one size, given with their indices in the dataset: one pass for each, in order.
+pub type Pass<'a, P> = dyn Fn(&[usize], &[&Pixels]) -> Result<Vec<P>, VitError> + Sync + 'a;
+
 /// What is streamed, and through what.
-pub struct Stream<'a> {
+pub struct Stream<'a, P = Trace> {
     /// Where images come from.
     pub source: &'a dyn Source,
     /// Which of them, in order.
     pub indices: &'a [usize],
     /// How they become pixels.
     pub preprocess: &'a Preprocess,
-    /// What encodes them.
+    /// Whether an image of a size can be encoded is asked of it.
     pub encoder: &'a dyn Encoder,
-    /// What to keep of a pass.
-    pub want: &'a Request,
+    /// What encodes them, and how.
+    pub pass: &'a Pass<'a, P>,
+    /// Images that are prepared before they are encoded together.
+    pub batch: usize,
     /// Threads and queues.
     pub tuning: Tuning,
     /// Set by the user to stop.
@@ -48,33 +53,33 @@ pub struct Stream<'a> {
 }
 
 /// An image with its pass.
-pub struct Encoded<'a> {
+pub struct Encoded<'a, P = Trace> {
     /// Index in the dataset.
     pub index: usize,
     /// What the model saw.
     pub prepared: &'a Prepared,
     /// What it made of it.
-    pub trace: Trace,
+    pub pass: P,
 }
 
 /// What becomes of one position.
 type Done<R> = (usize, Result<R, Skip>);
 
 /// An image and its pass, before a mapper has seen them.
-type Passed = Done<(Prepared, Trace)>;
+type Passed<P> = Done<(Prepared, P)>;
 
 /// How long a blocked thread sleeps before it looks whether it should stop.
 const NAP: Duration = Duration::from_millis(50);
 
-impl Stream<'_> {
+impl<P: Send> Stream<'_, P> {
     /// Encodes every index; `map` runs on many threads, `sink` on this one, in input order.
     pub fn run<R: Send>(
         &self,
-        map: impl Fn(Encoded<'_>) -> Result<R, Skip> + Sync,
+        map: impl Fn(Encoded<'_, P>) -> Result<R, Skip> + Sync,
         mut sink: impl FnMut(usize, Result<R, Skip>) -> Result<(), StageError>,
     ) -> Result<(), StageError> {
         let stop = AtomicBool::new(false);
-        let batch = self.encoder.batch().max(1);
+        let batch = self.batch.max(1);
         let window = Window::new(self.tuning.window.max(2 * batch));
         let next = AtomicUsize::new(0);
         // A queue longer than the window can never be full for good.
@@ -152,11 +157,11 @@ impl Stream<'_> {
     /// Rows of one pass.
     fn mapped<R>(
         &self,
-        (position, pass): Passed,
-        map: &(impl Fn(Encoded<'_>) -> Result<R, Skip> + Sync),
+        (position, pass): Passed<P>,
+        map: &(impl Fn(Encoded<'_, P>) -> Result<R, Skip> + Sync),
     ) -> Result<Done<R>, StageError> {
         let index = self.indices[position];
-        let rows = pass.map(|(prepared, trace)| fenced(|| map(Encoded { index, prepared: &prepared, trace })));
+        let rows = pass.map(|(prepared, pass)| fenced(|| map(Encoded { index, prepared: &prepared, pass })));
         match rows {
             Ok(Ok(rows)) => Ok((position, rows)),
             Ok(Err(words)) => Err(bug(&words)),
@@ -196,7 +201,7 @@ impl Stream<'_> {
     }
 
     /// Encodes one batch, size by size.
-    fn encode(&self, batch: Vec<Done<Prepared>>) -> Result<Vec<Passed>, StageError> {
+    fn encode(&self, batch: Vec<Done<Prepared>>) -> Result<Vec<Passed<P>>, StageError> {
         let mut passes = Vec::with_capacity(batch.len());
         let mut by_size: BTreeMap<(usize, usize), Vec<(usize, Prepared)>> = BTreeMap::new();
         for (position, image) in batch {
@@ -213,11 +218,12 @@ impl Stream<'_> {
                 continue;
             }
             let pixels: Vec<&Pixels> = images.iter().map(|(_, image)| &image.pixels).collect();
-            let traces = self.encoder.encode(&pixels, self.want).map_err(|e| device_error(&e))?;
-            if traces.len() != images.len() {
+            let indices: Vec<usize> = images.iter().map(|(position, _)| self.indices[*position]).collect();
+            let made = (self.pass)(&indices, &pixels).map_err(|e| device_error(&e))?;
+            if made.len() != images.len() {
                 return Err(bug("the encoder gave another number of passes than it was given images"));
             }
-            passes.extend(images.into_iter().zip(traces).map(|((position, image), t)| (position, Ok((image, t)))));
+            passes.extend(images.into_iter().zip(made).map(|((position, image), p)| (position, Ok((image, p)))));
         }
         Ok(passes)
     }
@@ -240,13 +246,13 @@ impl Drop for Ending<'_> {
     }
 }
 
-fn device_error(e: &VitError) -> StageError {
-    StageError::new(
-        ErrorKind::Shard,
-        e,
-        "",
-        "lower the batch or the resolution, or choose another `--device`, and run again",
-    )
+pub(crate) fn device_error(e: &VitError) -> StageError {
+    let fix = match e {
+        VitError::NotEditable => "write precision = \"f32\" under [extract], or leave the edit out",
+        _ => "lower the batch or the resolution, or choose another `--device`, and run again",
+    };
+    let kind = if matches!(e, VitError::NotEditable) { ErrorKind::Config } else { ErrorKind::Shard };
+    StageError::new(kind, e, "", fix)
 }
 
 /// Sends, but gives up when the run stops.
@@ -352,7 +358,7 @@ fn next_batch(prepared: &Mutex<Reorder>, stopping: &dyn Fn() -> bool) -> Option<
 }
 
 /// The next pass, or nothing when there will be none or the run stops.
-fn next_pass(passed: &Mutex<Receiver<Passed>>, stopping: &dyn Fn() -> bool) -> Option<Passed> {
+fn next_pass<P>(passed: &Mutex<Receiver<Passed<P>>>, stopping: &dyn Fn() -> bool) -> Option<Passed<P>> {
     let passed = passed.lock().unwrap_or_else(PoisonError::into_inner);
     while !stopping() {
         match passed.recv_timeout(NAP) {

@@ -3,25 +3,26 @@
 use std::sync::Arc;
 
 use datasets::Source;
-use engine::stage::TableSize;
-use engine::{
-    ErrorKind, Estimate, Partition, Shard, ShardIo, ShardReport, Sizes, Stage, StageError, TableRef, TableSpec,
-};
+use engine::{Estimate, Partition, Shard, ShardIo, ShardReport, Sizes, Stage, StageError, TableRef, TableSpec};
 use schemas::tables::{
-    Cutoffs, Images, NormHistograms, Pictures, Pooled, Skipped, TokenPixels, TokenStats, TokenVectors,
+    Grids, Images, NormHistograms, Pictures, Pooled, Skipped, TokenPixels, TokenStats, TokenVectors,
 };
 use schemas::{Canonical, Vectors};
-use vit::Site;
+use vit::{Layout, Request, Site};
 
+use crate::calibrate::read_cutoff;
+use crate::change::Change;
+use crate::cost::{Passes, size};
 use crate::model::Model;
 use crate::params::{ExtractParams, Tuning};
 use crate::pipeline::Stream;
 use crate::prepare::Skip;
-use crate::taps::{Histograms, Rows, View, taps_of};
+use crate::taps::{GridSums, Histograms, Rows, Tap, View, taps_of};
 
 /// Images → norms, sampled tokens, pooled vectors, pictures, skipped.
 ///
-/// Version 1: the first. Version 2: cosines are summed in eight lanes, which moves last bits.
+/// Version 1: the first. Version 2: cosines are summed in eight lanes, which moves last bits. Version 3: the table
+/// `grids`.
 pub struct Extract {
     /// Model.
     pub model: Arc<Model>,
@@ -31,6 +32,8 @@ pub struct Extract {
     pub params: ExtractParams,
     /// The `cutoffs` table of the calibration pass, where the policy needs one.
     pub cutoff: Option<TableRef>,
+    /// The `register_neurons` that test-time registers take over; there when the parameters have such registers.
+    pub neurons: Option<TableRef>,
     /// Hive folders.
     pub partition: Partition,
     /// Speed.
@@ -38,17 +41,25 @@ pub struct Extract {
 }
 
 /// Tables that every extraction writes.
-pub const TABLES: &[&str] =
-    &["images", "token_stats", "norm_histograms", "token_vectors", "token_pixels", "pooled", "pictures", "skipped"];
+pub const TABLES: &[&str] = &[
+    "images",
+    "token_stats",
+    "norm_histograms",
+    "token_vectors",
+    "token_pixels",
+    "pooled",
+    "pictures",
+    "skipped",
+    "grids",
+];
 
-impl Extract {
-    fn cutoff(&self, io: &ShardIo<'_>) -> Result<Option<f32>, StageError> {
-        let Some(table) = &self.cutoff else { return Ok(None) };
-        let rows = io.read_of::<Cutoffs>(table)?;
-        rows.cutoff.first().copied().ok_or_else(|| {
-            StageError::new(ErrorKind::Bug, "the calibration pass left no cut-off", "", "please report this")
-        })
+/// What the taps must see of an image of this layout.
+fn wanted(taps: &[Box<dyn Tap>], layout: Layout) -> Request {
+    let mut want = Request::default();
+    for tap in taps {
+        tap.request(layout, &mut want);
     }
+    want
 }
 
 impl Stage for Extract {
@@ -57,11 +68,11 @@ impl Stage for Extract {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn inputs(&self) -> Vec<TableRef> {
-        self.cutoff.iter().cloned().collect()
+        self.cutoff.iter().chain(&self.neurons).cloned().collect()
     }
 
     fn outputs(&self) -> Vec<TableSpec> {
@@ -73,25 +84,54 @@ impl Stage for Extract {
     }
 
     fn estimate(&self, _: &Sizes) -> Estimate {
-        cost(&self.model, &self.params, self.source.manifest().entries.len() as u64, &self.tuning)
+        let (params, config) = (&self.params, &self.model.config);
+        let images = self.source.manifest().entries.len() as u64;
+        let passes = Passes::of(&self.model, &params.preprocess, images, &self.tuning);
+        let (d, prefix) = (config.width as u64, config.prefix_tokens() as u64);
+        let samples = params.vector_sites.len() as u64 * (prefix + 2 * u64::from(params.draws));
+        let pixel_bytes = 12 * (config.patch_px * config.patch_px) as u64;
+        let shards = images.div_ceil(params.shard_images.max(1)).max(1);
+        let histogram_rows = Site::all(config.depth).len() as u64 * HISTOGRAM_ROWS * shards;
+        let pictures = u64::from(params.pictures).min(images);
+        let tables = [
+            ("images", size(images, 40)),
+            ("token_stats", size(images * passes.tokens * params.stats_sites.len() as u64, STATS_ROW_BYTES)),
+            ("norm_histograms", size(histogram_rows, HISTOGRAM_ROW_BYTES)),
+            ("token_vectors", size(images * samples, 7 * d / 2)),
+            ("token_pixels", size(images * 2 * u64::from(params.draws), pixel_bytes)),
+            ("pooled", size(2 * params.pooled.len() as u64 * images, 7 * d / 2)),
+            ("pictures", size(pictures, 3 * passes.pixels)),
+            ("skipped", size(0, 0)),
+            // Outliers, norms, attention of every token before the patches and of one patch.
+            ("grids", size((3 + prefix) * passes.patches * shards, GRID_ROW_BYTES)),
+        ];
+        let factor = if params.edit.is_some() { EDITED_PASSES } else { 1.0 };
+        passes.times(factor).estimate(params.shard_images, tables.into())
     }
 
     fn run(&self, shard: &Shard, io: &mut ShardIo<'_>) -> Result<ShardReport, StageError> {
         self.params.check()?;
         let encoder = self.model.encoder()?;
-        let cutoff = self.cutoff(io)?;
+        let cutoff = read_cutoff(self.cutoff.as_ref(), io)?;
+        let change = Change {
+            edit: self.params.edit.as_ref(),
+            registers: self.params.test_time_registers,
+            neurons: self.neurons.as_ref(),
+        };
+        let changed = change.open(self.source.as_ref(), &self.params.preprocess, encoder.as_ref(), io)?;
         let taps = taps_of(&self.params);
-        let mut want = vit::Request::default();
-        for tap in &taps {
-            tap.request(&mut want);
-        }
         let indices: Vec<usize> = (shard.items.start as usize..shard.items.end as usize).collect();
         let stream = Stream {
             source: self.source.as_ref(),
             indices: &indices,
             preprocess: &self.params.preprocess,
             encoder: encoder.as_ref(),
-            want: &want,
+            pass: &|_, pixels| {
+                let Some(first) = pixels.first() else { return Ok(Vec::new()) };
+                let want = wanted(&taps, encoder.layout(first.height, first.width)?);
+                changed.encode(encoder.as_ref(), pixels, &want)
+            },
+            batch: encoder.batch(),
             tuning: self.tuning,
             cancel: io.cancel_flag(),
         };
@@ -109,7 +149,7 @@ impl Stage for Extract {
         let patch = Vectors::with_dim(3 * config.patch_px * config.patch_px);
         pixels.write(&mut TokenPixels { pixels: patch, ..TokenPixels::default() })?;
         pooled.write(&mut Pooled { vector: dim(), ..Pooled::default() })?;
-        let mut histograms = Histograms::default();
+        let (mut histograms, mut grids) = (Histograms::default(), GridSums::default());
         let mut report = ShardReport::default();
 
         stream.run(
@@ -126,6 +166,7 @@ impl Stage for Extract {
                 match result {
                     Ok(mut rows) => {
                         histograms.add(&rows.histograms);
+                        grids.add(&rows.places);
                         images.write(&mut rows.images)?;
                         stats.write(&mut rows.token_stats)?;
                         vectors.write(&mut rows.token_vectors)?;
@@ -151,11 +192,12 @@ impl Stage for Extract {
         io.finish(pictures)?;
         io.finish(skipped)?;
         io.write::<NormHistograms>(histograms.table())?;
+        io.write::<Grids>(grids.table(&self.params))?;
         Ok(report)
     }
 }
 
-fn skipped_row(source: &dyn Source, index: usize, skip: &Skip) -> Skipped {
+pub(crate) fn skipped_row(source: &dyn Source, index: usize, skip: &Skip) -> Skipped {
     let name = source.manifest().entries.get(index).map_or("", |e| e.name.as_str());
     Skipped {
         image: vec![index as u32],
@@ -170,57 +212,10 @@ const STATS_ROW_BYTES: u64 = 22;
 /// A histogram row on disk, and rows per site and shard.
 const HISTOGRAM_ROW_BYTES: u64 = 8;
 const HISTOGRAM_ROWS: u64 = 400;
-/// f32 multiply-adds per second of one core at work on whole passes; `vitals plan` is right within a factor of two.
-const CORE_MACS_PER_SEC: f64 = 35e9;
-/// The same of a GPU in f32 without tuning.
-const DEVICE_MACS_PER_SEC: f64 = 10e12;
-
-/// Cost of encoding so many images.
-pub(crate) fn cost(model: &Model, params: &ExtractParams, images: u64, tuning: &Tuning) -> Estimate {
-    let config = &model.config;
-    let (height, width) = match params.preprocess.resize {
-        // Images keep their own size: plan with the training grid of the model.
-        datasets::Resize::None => (config.pos.grid * config.patch_px, config.pos.grid * config.patch_px),
-        datasets::Resize::ShortSide(px) => params.preprocess.output_size(px, px * 4 / 3),
-        datasets::Resize::Exact { .. } => params.preprocess.output_size(1, 1),
-    };
-    let patches = (height / config.patch_px * (width / config.patch_px)).max(1) as u64;
-    let tokens = patches + config.prefix_tokens() as u64;
-    let d = config.width as u64;
-    let prefix = config.prefix_tokens() as u64;
-    let samples = params.vector_sites.len() as u64 * (prefix + 2 * u64::from(params.draws));
-    let pixel_bytes = 12 * (config.patch_px * config.patch_px) as u64;
-    let shards = images.div_ceil(params.shard_images.max(1)).max(1);
-    let histogram_rows = Site::all(config.depth).len() as u64 * HISTOGRAM_ROWS * shards;
-    let pooled = 2 * params.pooled.len() as u64 * images;
-    let size = |rows: u64, row_bytes: u64| TableSize { rows, bytes: rows * row_bytes };
-    let pictures = u64::from(params.pictures).min(images);
-    let secs_per_image = if tuning.on_device {
-        model.macs(tokens as usize) / (DEVICE_MACS_PER_SEC * tuning.encode_threads as f64)
-    } else {
-        model.macs(tokens as usize) / (CORE_MACS_PER_SEC * tuning.encode_threads as f64)
-    };
-    let weights = 4 * (config.depth * 12 * config.width * config.width) as u64;
-    let in_flight = tuning.window as u64 * (12 * (height * width) as u64 + 4 * tokens * d * 8);
-    Estimate {
-        items: images,
-        items_per_shard: params.shard_images,
-        tables: [
-            ("images", size(images, 40)),
-            ("token_stats", size(images * tokens * params.stats_sites.len() as u64, STATS_ROW_BYTES)),
-            ("norm_histograms", size(histogram_rows, HISTOGRAM_ROW_BYTES)),
-            ("token_vectors", size(images * samples, 7 * d / 2)),
-            ("token_pixels", size(images * 2 * u64::from(params.draws), pixel_bytes)),
-            ("pooled", size(pooled, 7 * d / 2)),
-            ("pictures", size(pictures, 3 * (height * width) as u64)),
-            ("skipped", size(0, 0)),
-        ]
-        .into(),
-        host_bytes: 2 * weights + in_flight + (256 << 20),
-        device_bytes: if tuning.on_device { weights + in_flight } else { 0 },
-        secs: images as f64 * secs_per_image,
-    }
-}
+/// What a pass costs in passes while tokens are edited: attention is computed twice.
+const EDITED_PASSES: f64 = 1.3;
+/// A row of `grids` on disk.
+const GRID_ROW_BYTES: u64 = 16;
 
 #[cfg(test)]
 pub(crate) mod tests;

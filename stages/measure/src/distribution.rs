@@ -107,6 +107,11 @@ impl Distribution {
         &mut self.kept
     }
 
+    /// The kept values as they lie: in ascending order once [`Self::values`] was called.
+    pub fn sorted(&self) -> &[f32] {
+        &self.kept
+    }
+
     /// Words for a reader when the quantiles are not exact, else nothing.
     pub fn note(&self) -> String {
         if self.stride == 1 { String::new() } else { format!("quantiles from every {}th value", self.stride) }

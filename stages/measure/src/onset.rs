@@ -23,18 +23,21 @@ pub fn onset(histograms: &NormHistograms) -> Option<u32> {
         let bin = blocks.entry(block).or_default().entry(histograms.bin[i]).or_insert((0, edges.0, edges.1));
         bin.0 += histograms.tokens[i];
     }
-    blocks.into_iter().find(|(_, bins)| stands_out(bins)).map(|(block, _)| block)
+    let mut blocks = blocks.into_iter();
+    blocks.find(|(_, bins)| stands_out(bins.values().copied())).map(|(block, _)| block)
 }
 
-fn stands_out(bins: &BTreeMap<i32, (u64, f64, f64)>) -> bool {
-    let total: u64 = bins.values().map(|b| b.0).sum();
+/// Whether the largest of some norms stands out; bins in ascending order as (tokens, lower edge, upper edge).
+pub(crate) fn stands_out(bins: impl Iterator<Item = (u64, f64, f64)> + Clone) -> bool {
+    let bins = bins.filter(|b| b.0 > 0);
+    let total: u64 = bins.clone().map(|b| b.0).sum();
     let mut seen = 0;
-    let median = bins.values().find_map(|&(n, low, high)| {
+    let median = bins.clone().find_map(|(n, low, high)| {
         seen += n;
         (2 * seen >= total).then(|| (low * high).sqrt())
     });
     // The bin must lie above the limit as a whole: rounding must not make an onset.
-    let largest = bins.values().next_back().map(|b| b.1);
+    let largest = bins.last().map(|b| b.1);
     matches!((median, largest), (Some(median), Some(largest)) if largest > FACTOR * median)
 }
 

@@ -1,9 +1,10 @@
 //! Probes: what a linear model can read from frozen vectors.
 //!
 //! Vectors and labels in, `scores` out. [`logistic`] is the classifier of the papers' tables, [`classify`] their
-//! protocol, [`token_class`], [`position`] and [`pixels`] the experiments, [`ProbeStage`] the door to the engine. This
+//! protocol, [`token_class`], `multi_label`, [`position`] and [`pixels`] the experiments, [`ProbeStage`] the door to the engine. This
 //! crate owns linfa. Every experiment is one stage instance per model and dataset, so each resumes on its own.
 
+pub mod average_precision;
 mod cholesky;
 pub mod classify;
 pub mod error;
@@ -11,6 +12,7 @@ mod lbfgs;
 pub mod least_squares;
 mod linfa_fit;
 pub mod logistic;
+mod multi_label;
 pub mod numpy_random;
 pub mod pixels;
 pub mod position;

@@ -12,13 +12,16 @@ impl Experiment {
     /// Penalty, scaling and what is tested: `C = 1, raw features, tested on 20 % of the images`.
     pub fn settings(&self) -> String {
         let mut words = match self {
-            Self::TokenClass(e) | Self::PooledClass(e) => {
+            Self::TokenClass(e) | Self::PooledClass(e) | Self::MultiLabel(e) => {
                 vec![regularisation(&e.protocol.regularisation), scaling(e.protocol.logistic.standardise)]
             }
             Self::Position(e) => {
                 let model = match &e.model {
                     PositionModel::Softmax { c, logistic } => vec![format!("C = {c}"), scaling(logistic.standardise)],
                     PositionModel::LeastSquares { ridge } => vec![format!("least squares, ridge {ridge}")],
+                    PositionModel::FlatIndex { ridge } => {
+                        vec![format!("least squares to the flattened index, ridge {ridge}")]
+                    }
                 };
                 let kinds = if e.separate { "a model for each kind of token" } else { "one model for all tokens" };
                 [model, vec![kinds.to_owned()]].concat()

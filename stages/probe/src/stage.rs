@@ -20,6 +20,8 @@ pub enum Experiment {
     TokenClass(VectorClass),
     /// Classes from one whole-image vector.
     PooledClass(VectorClass),
+    /// Several classes from one token.
+    MultiLabel(VectorClass),
     /// The place of a patch.
     Position(Position),
     /// The pixels of a patch.
@@ -34,6 +36,7 @@ impl Experiment {
         match self {
             Self::TokenClass(_) => "token_class",
             Self::PooledClass(_) => "pooled_class",
+            Self::MultiLabel(_) => "multi_label",
             Self::Position(_) => "position",
             Self::Pixels(_) => "pixels",
         }
@@ -42,7 +45,7 @@ impl Experiment {
     /// Tables that it reads.
     pub fn tables(&self) -> &'static [&'static str] {
         match self {
-            Self::TokenClass(_) | Self::Position(_) => &["images", "token_vectors"],
+            Self::TokenClass(_) | Self::MultiLabel(_) | Self::Position(_) => &["images", "token_vectors"],
             Self::PooledClass(_) => &["images", "pooled"],
             Self::Pixels(_) => &["images", "token_vectors", "token_pixels"],
         }
@@ -50,7 +53,7 @@ impl Experiment {
 
     pub(crate) fn split(&self) -> Split {
         match self {
-            Self::TokenClass(e) | Self::PooledClass(e) => e.protocol.split,
+            Self::TokenClass(e) | Self::PooledClass(e) | Self::MultiLabel(e) => e.protocol.split,
             Self::Position(e) => e.split,
             Self::Pixels(e) => e.split,
         }
@@ -59,7 +62,7 @@ impl Experiment {
     /// Checks the ranges and the kinds of token.
     pub fn check(&self) -> Result<(), ProbeError> {
         match self {
-            Self::TokenClass(e) => {
+            Self::TokenClass(e) | Self::MultiLabel(e) => {
                 e.protocol.check()?;
                 let known = |s: &str| matches!(s, "cls" | "normal" | "outlier") || s.starts_with("register_");
                 match e.subjects.iter().find(|s| !known(s)) {
@@ -133,7 +136,9 @@ impl Stage for ProbeStage {
 
     fn detail(&self) -> String {
         let (site, subjects) = match &self.experiment {
-            Experiment::TokenClass(e) | Experiment::PooledClass(e) => (&e.site, &e.subjects),
+            Experiment::TokenClass(e) | Experiment::PooledClass(e) | Experiment::MultiLabel(e) => {
+                (&e.site, &e.subjects)
+            }
             Experiment::Position(e) => (&e.site, &e.subjects),
             Experiment::Pixels(e) => (&e.site, &e.subjects),
         };
@@ -165,6 +170,8 @@ impl Stage for ProbeStage {
         // Rows that are fitted at once: a task of a class is one vector per image; a place is read from all kinds.
         let fitted = match &self.experiment {
             Experiment::TokenClass(_) | Experiment::PooledClass(_) => vectors.min(threads * of("images")),
+            // Each class has a copy of its own.
+            Experiment::MultiLabel(_) => 2 * vectors.min(threads * of("images")),
             Experiment::Position(e) if e.separate => vectors * threads.min(2) / 2,
             Experiment::Position(_) => vectors,
             Experiment::Pixels(_) => vectors * threads.min(2) / 2,
@@ -188,7 +195,8 @@ impl Stage for ProbeStage {
         let mut encoded = runs.images(io)?;
         let strangers = match &self.experiment {
             Experiment::TokenClass(_) | Experiment::PooledClass(_) => encoded.match_classes(),
-            Experiment::Position(_) | Experiment::Pixels(_) => 0,
+            // Classes have names here, not numbers.
+            Experiment::MultiLabel(_) | Experiment::Position(_) | Experiment::Pixels(_) => 0,
         };
         let (images, grids) = (&encoded.labelled, &encoded.grids);
         let found = match &self.experiment {
@@ -199,6 +207,10 @@ impl Stage for ProbeStage {
             Experiment::PooledClass(e) => {
                 let pooled = runs.pooled(io, &e.site, &e.subjects)?;
                 e.run(self.experiment.name(), &pooled, images, cancel)?
+            }
+            Experiment::MultiLabel(e) => {
+                let tokens = runs.tokens(io, &e.site, &e.subjects)?;
+                e.run_multi(self.experiment.name(), &tokens, images, &encoded.classes, cancel)?
             }
             Experiment::Position(e) => {
                 e.run(&runs.tokens(io, &e.site, &patch_kinds(&e.subjects))?, images, grids, cancel)?

@@ -38,10 +38,10 @@ pub struct VectorClass {
 }
 
 /// One subject and draw.
-struct Task<'a> {
-    samples: &'a Samples,
+pub(crate) struct Task<'a> {
+    pub samples: &'a Samples,
     /// Labelled rows of the draw.
-    rows: Vec<usize>,
+    pub rows: Vec<usize>,
 }
 
 impl VectorClass {
@@ -61,23 +61,7 @@ impl VectorClass {
         let labelled: Vec<Labelled> = images.iter().filter(|(k, _)| labels.contains_key(k)).copied().collect();
 
         let nothing = Samples::default();
-        let names: Vec<&String> =
-            if self.subjects.is_empty() { subjects.keys().collect() } else { self.subjects.iter().collect() };
-        let mut tasks: Vec<(&String, Task<'_>)> = Vec::new();
-        for name in names {
-            let samples = subjects.get(name).unwrap_or(&nothing);
-            let mut draws: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
-            for i in 0..samples.rows() {
-                if self.draws.is_none_or(|d| samples.draws[i] < d) && labels.contains_key(&samples.images[i]) {
-                    draws.entry(samples.draws[i]).or_default().push(i);
-                }
-            }
-            // A kind that no image has is a row without a value, not a missing row.
-            if draws.is_empty() {
-                draws.insert(0, Vec::new());
-            }
-            tasks.extend(draws.into_values().map(|rows| (name, Task { samples, rows })));
-        }
+        let tasks = self.tasks(subjects, &nothing, |image| labels.contains_key(image));
 
         let outcomes: Vec<Option<Outcome>> = tasks
             .par_iter()
@@ -100,6 +84,33 @@ impl VectorClass {
             scores.extend(self.score(experiment, name, outcomes, without));
         }
         Ok(scores)
+    }
+
+    /// Every subject and draw with the rows whose image can be used. A kind that no image has is a task without rows, so
+    /// that it is a row without a value, not a missing row.
+    pub(crate) fn tasks<'a>(
+        &'a self,
+        subjects: &'a Subjects,
+        nothing: &'a Samples,
+        usable: impl Fn(&ImageKey) -> bool,
+    ) -> Vec<(&'a String, Task<'a>)> {
+        let names: Vec<&String> =
+            if self.subjects.is_empty() { subjects.keys().collect() } else { self.subjects.iter().collect() };
+        let mut tasks = Vec::new();
+        for name in names {
+            let samples = subjects.get(name).unwrap_or(nothing);
+            let mut draws: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
+            for i in 0..samples.rows() {
+                if self.draws.is_none_or(|d| samples.draws[i] < d) && usable(&samples.images[i]) {
+                    draws.entry(samples.draws[i]).or_default().push(i);
+                }
+            }
+            if draws.is_empty() {
+                draws.insert(0, Vec::new());
+            }
+            tasks.extend(draws.into_values().map(|rows| (name, Task { samples, rows })));
+        }
+        tasks
     }
 
     fn one(

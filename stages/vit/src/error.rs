@@ -12,7 +12,7 @@ pub enum VitError {
     /// The text names no site.
     #[error(
         "unknown site `{0}`; sites are patch_embed, with_position, final, and block_N, query_N, key_N, value_N, \
-         attention_N, cls_attention_N with N from 0"
+         attention_N, cls_attention_N, attention_rows_N with N from 0"
     )]
     UnknownSite(String),
     /// The site exists, but not in a model of this depth.
@@ -23,6 +23,25 @@ pub enum VitError {
         /// Blocks of the model.
         depth: usize,
     },
+    /// Attention rows are wanted of no token.
+    #[error(
+        "site `{0}` holds the rows of the tokens that a request names, and this one names none; ask for attention_N"
+    )]
+    NoQueries(Site),
+    /// Attention rows are wanted of a token that an image of this size has not.
+    #[error(
+        "no attention row of token {token}: an image of this size has {tokens} tokens (CLS, registers, patches); name \
+         one from 0 to {}", tokens.saturating_sub(1)
+    )]
+    NoSuchToken {
+        /// What was asked for.
+        token: usize,
+        /// Tokens N of the image.
+        tokens: usize,
+    },
+    /// The executor keeps its tokens where an editor cannot write.
+    #[error("this executor cannot edit tokens while it runs; use precision f32")]
+    NotEditable,
     /// The name is in no family of the zoo.
     #[error("unknown model `{name}`; nearest: {}; `models ls` lists all", nearest.join(", "))]
     UnknownModel {

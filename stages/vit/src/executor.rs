@@ -211,8 +211,12 @@ pub(crate) fn check_call(config: &VitConfig, images: &[&Pixels], want: &Request)
             return Err(VitError::NoSuchBlock { site, depth: config.depth });
         }
     }
-    if let Some(site) = want.norms.iter().find(|s| matches!(s, Site::Attention(_) | Site::ClsAttention(_))) {
+    if let Some(site) = want.norms.iter().find(|site| !site.has_tokens()) {
         return Err(VitError::Config(format!("site {site} has no token norms; ask for it whole")));
+    }
+    let rows = want.full.iter().find(|site| matches!(site, Site::AttentionRows(_)));
+    if let (Some(&site), []) = (rows, want.queries.as_slice()) {
+        return Err(VitError::NoQueries(site));
     }
     let Some(first) = images.first() else { return Ok(None) };
     for image in images {
@@ -231,7 +235,12 @@ pub(crate) fn check_call(config: &VitConfig, images: &[&Pixels], want: &Request)
             )));
         }
     }
-    layout(config, first.height, first.width).map(Some)
+    let layout = layout(config, first.height, first.width)?;
+    let tokens = layout.tokens();
+    match want.queries.iter().find(|&&token| rows.is_some() && token >= tokens) {
+        Some(&token) => Err(VitError::NoSuchToken { token, tokens }),
+        None => Ok(Some(layout)),
+    }
 }
 
 /// How many blocks a request needs: a pass stops after the last one that is read.

@@ -6,6 +6,7 @@
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use crate::config::VitConfig;
+use crate::editor::Editor;
 use crate::error::VitError;
 use crate::final_norm::FinalNorm;
 use crate::trace::{Encoder, Layout, Pixels, Request, Trace};
@@ -68,6 +69,11 @@ impl Encoder for Fleet {
         self.encoders[taken.i].encode(images, want)
     }
 
+    fn encode_edited(&self, images: &[&Pixels], want: &Request, editor: &dyn Editor) -> Result<Vec<Trace>, VitError> {
+        let taken = self.take();
+        self.encoders[taken.i].encode_edited(images, want, editor)
+    }
+
     fn final_norm(&self) -> &FinalNorm {
         self.encoders[0].final_norm()
     }
@@ -106,6 +112,32 @@ mod tests {
         });
         assert_eq!(fleet.idle.lock().unwrap().len(), 2);
         assert!(Fleet::new(Vec::new()).is_err());
+    }
+
+    /// Leaves every block out.
+    struct Shorter;
+
+    impl Editor for Shorter {
+        fn before(&self, _: u16) -> Option<crate::Before> {
+            Some(crate::Before::default())
+        }
+        fn edit(&self, _: u16, _: Layout, _: &mut [f32], _: Option<&[f32]>) -> crate::Then {
+            crate::Then::Skip
+        }
+    }
+
+    /// Breaks when a fleet drops the editor, or refuses what its members can do.
+    #[test]
+    fn an_editor_reaches_the_member_that_encodes() {
+        let (config, params) = planted(&Dials::default(), 0, None).unwrap();
+        let member = || crate::cpu::CpuVit::new(&config, &params).unwrap();
+        let fleet = Fleet::new(vec![Box::new(member()), Box::new(member())]).unwrap();
+        let image = Pixels { height: IMAGE_PX, width: IMAGE_PX, data: vec![0.25; 3 * IMAGE_PX * IMAGE_PX] };
+        let want = Request { norms: [Site::Block(7)].into(), ..Request::default() };
+        let found = fleet.encode_edited(&[&image], &want, &Shorter).unwrap();
+        assert_eq!(found, member().encode_edited(&[&image], &want, &Shorter).unwrap());
+        assert_ne!(found, fleet.encode(&[&image], &want).unwrap());
+        assert_eq!(fleet.idle.lock().unwrap().len(), 2);
     }
 
     /// Panics at every image without width.

@@ -9,10 +9,12 @@
 pub mod candle;
 pub mod config;
 pub mod cpu;
+pub mod editor;
 pub mod error;
 pub mod executor;
 pub mod final_norm;
 pub mod fleet;
+pub mod flops;
 pub mod planted;
 pub mod pos_embed;
 pub mod site;
@@ -21,6 +23,7 @@ pub mod weights;
 pub mod zoo;
 
 pub use config::{Activation, Interpolation, Mlp, PosEmbed, VitConfig};
+pub use editor::{Before, Editor, Then};
 pub use error::VitError;
 pub use executor::{DeviceChoice, Precision};
 pub use final_norm::FinalNorm;

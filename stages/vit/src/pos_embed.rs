@@ -111,6 +111,30 @@ pub fn resize(table: &[f32], grid: usize, width: usize, (gh, gw): Grid, rule: In
     out
 }
 
+/// One axis of [`resize`] as a matrix `[to, from]`: row `j` holds the weights of output index `j`.
+///
+/// [`resize`] itself leaves a table alone that is asked for on its own grid; this is the rule without that exception.
+pub fn weights(rule: Interpolation, from: usize, to: usize) -> Vec<Vec<f64>> {
+    let dense = |taps: Taps| {
+        let mut row = vec![0.0; from];
+        row[taps.first..][..taps.weights.len()].copy_from_slice(&taps.weights);
+        row
+    };
+    axis(from, to, rule).into_iter().map(dense).collect()
+}
+
+/// The gradient on each input index that a gradient of one on every output index leaves: the column sums of
+/// [`weights`]. On a grid it is the outer product of this vector with itself (Fig. 11; PROTOCOLS §3.3).
+pub fn gradient(rule: Interpolation, from: usize, to: usize) -> Vec<f64> {
+    let mut sums = vec![0.0; from];
+    for row in weights(rule, from, to) {
+        for (sum, w) in sums.iter_mut().zip(row) {
+            *sum += w;
+        }
+    }
+    sums
+}
+
 fn add_scaled(out: &mut [f32], values: &[f32], weight: f32) {
     for (o, v) in out.iter_mut().zip(values) {
         *o += weight * v;
@@ -171,19 +195,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Column sums of the interpolation matrix: the gradient that an all-ones upstream gradient leaves (PROTOCOLS §3.3).
-    fn column_sums(grid: usize, n: usize, rule: Interpolation) -> Vec<f64> {
-        let mut sums = vec![0.0; grid];
-        for taps in axis(grid, n, rule) {
-            for (i, w) in taps.weights.iter().enumerate() {
-                sums[taps.first + i] += w;
-            }
-        }
-        sums
-    }
-
-    fn assert_sums(rule: Interpolation, want: &[f64]) {
-        for (got, want) in column_sums(16, 7, rule).iter().zip(want) {
+    fn assert_gradient(rule: Interpolation, want: &[f64]) {
+        let gradient = gradient(rule, 16, 7);
+        assert_eq!(gradient.len(), want.len());
+        for (got, want) in gradient.iter().zip(want) {
             assert!((got - want).abs() < 6e-5, "{rule:?}: {got} is not {want}");
         }
     }
@@ -192,21 +207,39 @@ mod tests {
     #[test]
     fn gradients_of_the_papers_fig_11_in_closed_form() {
         let mirrored = |half: [f64; 8]| half.iter().chain(half.iter().rev()).copied().collect::<Vec<_>>();
-        assert_sums(
+        assert_gradient(
             Interpolation::Bicubic,
             &mirrored([0.3407, 0.7664, -0.0499, 0.9890, -0.1454, 0.9090, 0.1235, 0.5667]),
         );
-        assert_sums(
+        assert_gradient(
             Interpolation::Antialias,
             &mirrored([0.3612, 0.4919, 0.4698, 0.4325, 0.4329, 0.4375, 0.4377, 0.4366]),
         );
-        assert_sums(
+        assert_gradient(
             Interpolation::Offset,
             &[
                 0.3584, 0.7421, -0.0008, 0.9699, -0.1449, 0.9627, 0.0152, 0.7235, 0.3809, 0.3360, 0.7602, -0.0161,
                 0.9764, -0.1439, 0.9548, 0.1257,
             ],
         );
+    }
+
+    /// Breaks when the matrix is of another rule than the table is resized by, is transposed, or starts a row elsewhere.
+    #[test]
+    fn the_matrices_are_those_that_resize_a_table() {
+        let (grid, (gh, gw)) = (5, (3, 8));
+        let table: Vec<f32> = (0..grid * grid).map(|i| (i as f32).sin()).collect();
+        for rule in [Interpolation::Offset, Interpolation::Bicubic, Interpolation::Antialias] {
+            let (down, across) = (weights(rule, grid, gh), weights(rule, grid, gw));
+            let out = resize(&table, grid, 1, (gh, gw), rule);
+            for y in 0..gh {
+                for x in 0..gw {
+                    let terms = (0..grid * grid).map(|i| down[y][i / grid] * across[x][i % grid] * f64::from(table[i]));
+                    let want: f64 = terms.sum();
+                    assert!((f64::from(out[y * gw + x]) - want).abs() < 1e-5, "{rule:?} {y} {x}");
+                }
+            }
+        }
     }
 
     #[test]

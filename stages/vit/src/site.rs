@@ -29,6 +29,9 @@ pub enum Site {
     Attention(u16),
     /// The CLS row of [`Site::Attention`]: costs one row instead of a matrix. `[heads, N]`
     ClsAttention(u16),
+    /// The rows of [`Site::Attention`] of the tokens in [`Request::queries`](crate::Request::queries), in their order:
+    /// costs Q rows instead of a matrix. `[heads, Q, N]`
+    AttentionRows(u16),
 }
 
 impl fmt::Display for Site {
@@ -43,6 +46,7 @@ impl fmt::Display for Site {
             Site::Value(i) => write!(f, "value_{i}"),
             Site::Attention(i) => write!(f, "attention_{i}"),
             Site::ClsAttention(i) => write!(f, "cls_attention_{i}"),
+            Site::AttentionRows(i) => write!(f, "attention_rows_{i}"),
         }
     }
 }
@@ -67,6 +71,7 @@ impl FromStr for Site {
             "value" => Ok(Site::Value(i)),
             "attention" => Ok(Site::Attention(i)),
             "cls_attention" => Ok(Site::ClsAttention(i)),
+            "attention_rows" => Ok(Site::AttentionRows(i)),
             _ => Err(unknown()),
         }
     }
@@ -82,11 +87,18 @@ impl Site {
             | Site::Key(i)
             | Site::Value(i)
             | Site::Attention(i)
-            | Site::ClsAttention(i) => Some(i),
+            | Site::ClsAttention(i)
+            | Site::AttentionRows(i) => Some(i),
         }
     }
 
-    /// Every site of a model of `depth` blocks, in the order of the forward pass.
+    /// Whether it holds tokens, and so has token norms; else it holds attention.
+    pub fn has_tokens(self) -> bool {
+        !matches!(self, Site::Attention(_) | Site::ClsAttention(_) | Site::AttentionRows(_))
+    }
+
+    /// Every site of a model of `depth` blocks that a request needs no tokens for, in the order of the forward pass:
+    /// all but [`Site::AttentionRows`].
     pub fn all(depth: usize) -> Vec<Site> {
         let mut sites = vec![Site::PatchEmbed, Site::WithPosition];
         for i in 0..depth as u16 {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::editor::Editor;
 use crate::error::VitError;
 use crate::site::Site;
 
@@ -23,6 +24,8 @@ pub struct Request {
     pub full: BTreeSet<Site>,
     /// Token-valued sites whose L2 norms are kept; cheap on every device.
     pub norms: BTreeSet<Site>,
+    /// Tokens whose rows [`Site::AttentionRows`] holds, in this order: indices over CLS, registers and patches.
+    pub queries: Vec<usize>,
 }
 
 impl Request {
@@ -126,6 +129,17 @@ pub trait Encoder: Send + Sync {
 
     /// Encodes images of one size.
     fn encode(&self, images: &[&Pixels], want: &Request) -> Result<Vec<Trace>, VitError>;
+
+    /// Encodes images of one size, each while `editor` changes its tokens. Every site is what it is after the edits;
+    /// an executor that cannot do it says which can.
+    fn encode_edited(
+        &self,
+        _images: &[&Pixels],
+        _want: &Request,
+        _editor: &dyn Editor,
+    ) -> Result<Vec<Trace>, VitError> {
+        Err(VitError::NotEditable)
+    }
 
     /// The final `LayerNorm`, for tokens of other sites than `final`.
     fn final_norm(&self) -> &crate::FinalNorm;

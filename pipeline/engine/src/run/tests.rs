@@ -120,8 +120,8 @@ fn running_again_does_what_is_missing_and_nothing_else() {
     assert!(run_one(&plan, &store, 2, 0.0).unwrap().is_none());
     let summary = run_with(&plan, &store, 0.0).unwrap();
     assert_eq!((summary.done, summary.reused), (3, 1));
-    // Two tables of four shards, each with its marker.
-    assert_eq!(files(folder.path()).len(), 16);
+    // Two tables of four shards, each with its marker, and what the run means beside both.
+    assert_eq!(files(folder.path()).len(), 18);
     // A part that was cut short behind our back, and a marker that a crash kept from being written.
     let step = &plan.steps[0];
     let (short, unmarked) = (store.part(&step.outputs[0], 0), store.part(&step.outputs[1], 3).with_extension("done"));
@@ -368,4 +368,40 @@ fn a_temporary_file_belongs_to_one_writer() {
     let again = |_, io: &mut ShardIo<'_>| io.create::<Skipped>().map(drop);
     let e = run_one(&plan(vec![toy(0, Box::new(again))]), &store, 0, 0.0).unwrap_err();
     assert_eq!(e.kind, ErrorKind::Disk, "{e}");
+}
+
+/// Breaks when what a run means is not what its fingerprint was made of, is lost by a kill, or is rewritten by a reuse.
+#[test]
+fn what_a_run_means_lies_beside_its_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let first = toy(0, quiet());
+    let inputs: Vec<TableRef> = outputs_of(&first).into_iter().take(1).collect();
+    let plan = plan(vec![first, Toy { name: "reader", inputs: inputs.clone(), skips: 0, hook: quiet() }]);
+    // A killed run left half a record.
+    let dir = store.dir(&plan.steps[0].outputs[0]);
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join(".meaning.0123456789abcdef.json.tmp"), b"{").unwrap();
+    run_with(&plan, &store, 0.0).unwrap();
+    assert!(temporary(folder.path()).is_empty());
+    for step in &plan.steps {
+        for table in &step.outputs {
+            let record = crate::Record::read(&store.dir(table)).unwrap();
+            assert_eq!(Some(&record), crate::Record::of(step).as_ref());
+            assert_eq!((record.stage.as_str(), record.version), (step.stage.name(), 1));
+            assert_eq!(record.meaning, serde_json::json!({"skips": 0}));
+        }
+    }
+    let reader = crate::Record::of(&plan.steps[1]).unwrap();
+    assert_eq!(reader.inputs[0].run(), inputs[0].fingerprint.as_str());
+    assert_eq!(folder.path().join(&reader.inputs[0].folder), store.dir(&inputs[0]));
+    // A store of an older version has none; a run that finds everything done adds them.
+    let path = dir.join(crate::record::FILE);
+    fs::write(&path, b"damaged").unwrap();
+    assert_eq!(crate::Record::read(&dir), None);
+    assert_eq!(run_with(&plan, &store, 0.0).unwrap().done, 0);
+    let kept = fs::metadata(&path).unwrap().modified().unwrap();
+    assert!(crate::Record::read(&dir).is_some());
+    run_with(&plan, &store, 0.0).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), kept);
 }

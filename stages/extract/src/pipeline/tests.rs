@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::channel;
 
 use datasets::{Crop, Entry, Filter, Manifest, Raw, ReadError, Resize, Rgb8};
-use vit::{Activation, FinalNorm, Interpolation, Layout, Mlp, Params, PosEmbed, Site, VitConfig};
+use vit::{Activation, FinalNorm, Interpolation, Layout, Mlp, Params, PosEmbed, Request, Site, VitConfig};
 
 use super::*;
 
@@ -46,7 +46,6 @@ impl Source for Greys {
 struct Grey {
     config: VitConfig,
     norm: FinalNorm,
-    batch: usize,
     fault: Fault,
 }
 
@@ -74,12 +73,9 @@ impl Encoder for Grey {
     fn final_norm(&self) -> &FinalNorm {
         &self.norm
     }
-    fn batch(&self) -> usize {
-        self.batch
-    }
 }
 
-fn grey(batch: usize, fault: Fault) -> Grey {
+fn grey(fault: Fault) -> Grey {
     let config = VitConfig {
         depth: 1,
         width: 2,
@@ -96,7 +92,7 @@ fn grey(batch: usize, fault: Fault) -> Grey {
     let mut weights = Params::default();
     weights.insert("norm.weight", [2], vec![1.0; 2]);
     weights.insert("norm.bias", [2], vec![0.0; 2]);
-    Grey { norm: FinalNorm::new(&config, &weights).unwrap(), config, batch, fault }
+    Grey { norm: FinalNorm::new(&config, &weights).unwrap(), config, fault }
 }
 
 /// What reached the sink in order: index, and the norm or the reason of a skip.
@@ -105,7 +101,7 @@ type Seen = Vec<(usize, Result<f32, Skip>)>;
 fn stream(tuning: Tuning, batch: usize, fault: Fault) -> (Seen, Result<(), StageError>) {
     let entries = (0..IMAGES).map(|i| Entry { name: i.to_string(), label: None, bytes: 12 }).collect();
     let source = Greys { manifest: Manifest { entries, classes: Vec::new() }, fault };
-    let encoder = grey(batch, fault);
+    let encoder = grey(fault);
     let preprocess = Preprocess::new(Resize::None, Crop::None, Filter::Bicubic).normalised([0.0; 3], [1.0; 3]);
     // Backwards, so that position and index differ.
     let indices: Vec<usize> = (0..IMAGES).rev().collect();
@@ -114,14 +110,15 @@ fn stream(tuning: Tuning, batch: usize, fault: Fault) -> (Seen, Result<(), Stage
         indices: &indices,
         preprocess: &preprocess,
         encoder: &encoder,
-        want: &Request::default(),
+        pass: &|_, pixels| encoder.encode(pixels, &Request::default()),
+        batch,
         tuning,
         cancel: &AtomicBool::new(false),
     };
     let mut seen = Vec::new();
     let map = |encoded: Encoded<'_>| {
         assert!(fault != Fault::Map(encoded.index), "mapping {} went wrong", encoded.index);
-        Ok(encoded.trace.norms[&Site::Final][0])
+        Ok(encoded.pass.norms[&Site::Final][0])
     };
     let result = stream.run(map, |index, result| {
         assert!(fault != Fault::Sink(index), "writing {index} went wrong");

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use schemas::tables::NormHistograms;
-use vit::{Request, Site, TokenKind};
+use vit::{Layout, Request, Site, TokenKind};
 
 use super::{Rows, Tap, View};
 use crate::params::ExtractParams;
@@ -22,12 +22,12 @@ struct HistogramTap {
 
 #[expect(clippy::unnecessary_wraps, reason = "the signature of every tap")]
 pub(super) fn tap(params: &ExtractParams) -> Option<Box<dyn Tap>> {
-    let tokens = |s: &Site| !matches!(s, Site::Attention(_) | Site::ClsAttention(_));
-    Some(Box::new(HistogramTap { sites: Site::all(params.model.depth).into_iter().filter(tokens).collect() }))
+    let sites = Site::all(params.model.depth).into_iter().filter(|site| site.has_tokens()).collect();
+    Some(Box::new(HistogramTap { sites }))
 }
 
 impl Tap for HistogramTap {
-    fn request(&self, want: &mut Request) {
+    fn request(&self, _: Layout, want: &mut Request) {
         want.norms.extend(&self.sites);
     }
 

@@ -1,6 +1,6 @@
 //! One row per image: name, label, size.
 
-use vit::Request;
+use vit::{Layout, Request};
 
 use super::{Rows, Tap, View};
 use crate::params::ExtractParams;
@@ -13,7 +13,7 @@ pub(super) fn tap(_: &ExtractParams) -> Option<Box<dyn Tap>> {
 }
 
 impl Tap for ImagesTap {
-    fn request(&self, _: &mut Request) {}
+    fn request(&self, _: Layout, _: &mut Request) {}
 
     fn rows(&self, view: &View<'_>, rows: &mut Rows) {
         let entry = view.manifest.entries.get(view.index);

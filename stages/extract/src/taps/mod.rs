@@ -1,8 +1,9 @@
 //! Taps: each reads one pass of one image and fills the rows of its table. Many taps share one pass.
 
+mod grids;
 mod histograms;
 mod images;
-mod pictures;
+pub(crate) mod pictures;
 mod pooled;
 mod sample;
 mod stats;
@@ -13,6 +14,8 @@ use datasets::Manifest;
 use schemas::tables::{Images, Pictures, Pooled, TokenPixels, TokenStats, TokenVectors};
 use vit::{FinalNorm, Layout, Pixels, Request, Trace};
 
+pub(crate) use grids::middle_patch;
+pub use grids::{GridSums, Places};
 pub use histograms::Histograms;
 
 use crate::params::ExtractParams;
@@ -48,7 +51,7 @@ impl<'a> View<'a> {
         cutoff: Option<f32>,
         encoded: &'a Encoded<'a>,
     ) -> Result<Self, Skip> {
-        let trace = &encoded.trace;
+        let trace = &encoded.pass;
         for (site, norms) in &trace.norms {
             if !norms.iter().all(|n| n.is_finite()) {
                 return Err(non_finite(*site));
@@ -113,12 +116,14 @@ pub struct Rows {
     pub pictures: Pictures,
     /// Counts for `norm_histograms`, which has its rows when the shard is over.
     pub histograms: Vec<(histograms::Subject, histograms::Bins)>,
+    /// Values for `grids`, which has its rows when the shard is over.
+    pub places: Places,
 }
 
 /// Something that reads passes.
 pub trait Tap: Send + Sync {
-    /// Adds what it must see to what the pass keeps.
-    fn request(&self, want: &mut Request);
+    /// Adds what it must see of an image of this layout to what the pass keeps.
+    fn request(&self, layout: Layout, want: &mut Request);
     /// Fills its rows.
     fn rows(&self, view: &View<'_>, rows: &mut Rows);
 }
@@ -127,7 +132,7 @@ pub trait Tap: Send + Sync {
 type Make = fn(&ExtractParams) -> Option<Box<dyn Tap>>;
 
 /// Every tap.
-const TAPS: &[Make] = &[images::tap, stats::tap, histograms::tap, sample::tap, pooled::tap, pictures::tap];
+const TAPS: &[Make] = &[images::tap, stats::tap, histograms::tap, sample::tap, pooled::tap, pictures::tap, grids::tap];
 
 /// The taps of a run.
 pub fn taps_of(params: &ExtractParams) -> Vec<Box<dyn Tap>> {

@@ -3,7 +3,7 @@
 //! DINOv2's linear evaluation reads CLS of the last n blocks through the final norm (PROTOCOLS §5.1); the logistic
 //! evaluation reads `final` alone (§4.7); the study reads the last block before the norm (§4.8).
 
-use vit::{Request, SiteData};
+use vit::{Layout, Request, SiteData};
 
 use super::{Rows, Tap, View};
 use crate::params::{ExtractParams, PoolSite};
@@ -17,7 +17,7 @@ pub(super) fn tap(params: &ExtractParams) -> Option<Box<dyn Tap>> {
 }
 
 impl Tap for PooledTap {
-    fn request(&self, want: &mut Request) {
+    fn request(&self, _: Layout, want: &mut Request) {
         for pool in &self.sites {
             want.full.insert(pool.site);
         }

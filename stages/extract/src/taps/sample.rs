@@ -4,7 +4,7 @@
 //! §2.1). Each draw is independent, so the spread over draws is the standard deviation of Table 6. An image without
 //! outliers has no outlier row; the probes count such images.
 
-use vit::{Request, Site};
+use vit::{Layout, Request, Site};
 
 use super::{Rows, Tap, View};
 use crate::params::ExtractParams;
@@ -56,7 +56,7 @@ impl SampleTap {
 }
 
 impl Tap for SampleTap {
-    fn request(&self, want: &mut Request) {
+    fn request(&self, _: Layout, want: &mut Request) {
         want.full.extend(&self.sites);
     }
 

@@ -2,11 +2,12 @@
 //!
 //! - Neighbour cosine: mean of cos(x, y) over the 2 to 4 patches y that share an edge with x, at `patch_embed` and at
 //!   `with_position`. The paper's Fig. 5a says "right after the patch embedding layer" and leaves positions open; the
-//!   study's code has no positions. Both are written.
+//!   study's code has no positions. Both are written. The study's DeiT-III program wraps around instead: every patch has
+//!   four neighbours in the flattened grid, of which those beyond a border lie elsewhere; a switch.
 //! - CLS attention: softmax weight of the last block from CLS to the token, mean over heads.
 //! - Pixel variance: of (R+G+B)/3 in [0, 1] units over the patch. Low: a redundant patch.
 
-use vit::{Request, Site, SiteData, TokenKind};
+use vit::{Layout, Request, Site, SiteData, TokenKind};
 
 use super::{Rows, Tap, View};
 use crate::params::ExtractParams;
@@ -22,7 +23,7 @@ pub(super) fn tap(params: &ExtractParams) -> Option<Box<dyn Tap>> {
 }
 
 impl Tap for StatsTap {
-    fn request(&self, want: &mut Request) {
+    fn request(&self, _: Layout, want: &mut Request) {
         want.norms.extend(&self.sites);
         want.full.extend([Site::PatchEmbed, Site::WithPosition, self.attention]);
     }
@@ -30,7 +31,8 @@ impl Tap for StatsTap {
     fn rows(&self, view: &View<'_>, rows: &mut Rows) {
         let layout = view.layout();
         let cosine = |site: Site, skip: usize| {
-            view.trace.full.get(&site).map(|s| neighbour_cosine(s, skip, layout.grid_h, layout.grid_w))
+            let grid = (layout.grid_h, layout.grid_w);
+            view.trace.full.get(&site).map(|s| neighbour_cosine(s, skip, grid, view.params.wrapped_neighbours))
         };
         let plain = cosine(Site::PatchEmbed, 0);
         let positioned = cosine(Site::WithPosition, layout.prefix());
@@ -65,14 +67,20 @@ impl Tap for StatsTap {
 }
 
 /// Mean cosine of each patch to its existing neighbours; `site` is `[skip + gh·gw, D]`. A lone patch has cosine 1.
-pub(super) fn neighbour_cosine(site: &SiteData, skip: usize, grid_h: usize, grid_w: usize) -> Vec<f32> {
+pub(super) fn neighbour_cosine(
+    site: &SiteData,
+    skip: usize,
+    (grid_h, grid_w): (usize, usize),
+    wrapped: bool,
+) -> Vec<f32> {
+    let patches = grid_h * grid_w;
     let row = |p: usize| site.row(skip + p);
-    let norm: Vec<f64> = (0..grid_h * grid_w).map(|p| dot(row(p), row(p)).sqrt().max(1e-12)).collect();
-    let mut sum = vec![0.0; grid_h * grid_w];
-    let mut count = vec![0u8; grid_h * grid_w];
-    for p in 0..grid_h * grid_w {
-        let right = (p % grid_w + 1 < grid_w).then_some(p + 1);
-        let below = (p + grid_w < grid_h * grid_w).then_some(p + grid_w);
+    let norm: Vec<f64> = (0..patches).map(|p| dot(row(p), row(p)).sqrt().max(1e-12)).collect();
+    let mut sum = vec![0.0; patches];
+    let mut count = vec![0u8; patches];
+    for p in 0..patches {
+        let right = (wrapped || p % grid_w + 1 < grid_w).then_some((p + 1) % patches);
+        let below = (wrapped || p + grid_w < patches).then_some((p + grid_w) % patches);
         for q in [right, below].into_iter().flatten() {
             let cosine = dot(row(p), row(q)) / (norm[p] * norm[q]);
             for i in [p, q] {

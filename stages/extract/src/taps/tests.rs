@@ -13,7 +13,7 @@ use vit::{
 };
 
 use super::stats::neighbour_cosine;
-use super::{Histograms, Rows, View, taps_of};
+use super::{GridSums, Histograms, Places, Rows, View, taps_of};
 use crate::params::{ExtractParams, PoolSite};
 use crate::pipeline::Encoded;
 use crate::prepare::Prepared;
@@ -52,11 +52,24 @@ fn params() -> ExtractParams {
         seed: 1,
         pictures: 8,
         shard_images: 4,
+        wrapped_neighbours: false,
+        edit: None,
+        test_time_registers: None,
     }
 }
 
 /// Tokens: CLS, one register, four patches; patch 2 is an outlier.
 const BLOCK: [[f32; D]; 6] = [[3.0, 4.0], [0.0, 90.0], [1.0, 0.0], [0.0, 2.0], [30.0, 40.0], [3.0, 0.0]];
+
+/// Two heads; rows of CLS, the register and the patch in the middle.
+const ROWS: [[f32; 6]; 6] = [
+    [0.0, 0.5, 0.125, 0.125, 0.25, 0.0],
+    [1.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+    [0.0, 0.0, 0.0, 0.0, 0.0, 1.0],
+    [0.25, 0.0, 0.125, 0.375, 0.25, 0.0],
+    [0.0, 0.0, 1.0, 0.0, 0.0, 0.0],
+    [0.0, 0.0, 0.5, 0.0, 0.0, 0.5],
+];
 
 fn rows_of<const N: usize>(rows: [[f32; D]; N]) -> SiteData {
     SiteData { shape: vec![N, D], data: rows.concat() }
@@ -80,6 +93,7 @@ fn trace() -> Trace {
             (Site::Final, rows_of(BLOCK)),
             (Site::Block(0), block),
             (Site::ClsAttention(0), SiteData { shape: vec![1, 6], data: vec![0.1, 0.2, 0.0, 0.1, 0.5, 0.1] }),
+            (Site::AttentionRows(0), SiteData { shape: vec![2, 3, 6], data: ROWS.concat() }),
         ]),
     }
 }
@@ -105,10 +119,10 @@ fn rows(params: &ExtractParams) -> (Rows, Request) {
     };
     let final_norm = final_norm();
     let prepared = prepared();
-    let encoded = Encoded { index: 0, prepared: &prepared, trace: trace() };
+    let encoded = Encoded { index: 0, prepared: &prepared, pass: trace() };
     let view = View::new(params, &manifest, &final_norm, None, &encoded).unwrap();
     for tap in taps_of(params) {
-        tap.request(&mut want);
+        tap.request(encoded.pass.layout, &mut want);
         tap.rows(&view, &mut all);
     }
     (all, want)
@@ -119,10 +133,26 @@ fn neighbours_are_those_that_share_an_edge() {
     // a a     cos: a·a = 1, a·b = 0, a·(−a) = −1, b·(−a) = 0
     // b −a
     let site = rows_of([[1.0, 0.0], [5.0, 0.0], [0.0, 1.0], [-2.0, 0.0]]);
-    assert_eq!(neighbour_cosine(&site, 0, 2, 2), [0.5, 0.0, 0.0, -0.5]);
+    assert_eq!(neighbour_cosine(&site, 0, (2, 2), false), [0.5, 0.0, 0.0, -0.5]);
     // In a row of four the ends have one neighbour each.
-    assert_eq!(neighbour_cosine(&site, 0, 1, 4), [1.0, 0.5, 0.0, 0.0]);
-    assert_eq!(neighbour_cosine(&rows_of([[1.0, 2.0]]), 0, 1, 1), [1.0]);
+    assert_eq!(neighbour_cosine(&site, 0, (1, 4), false), [1.0, 0.5, 0.0, 0.0]);
+    assert_eq!(neighbour_cosine(&rows_of([[1.0, 2.0]]), 0, (1, 1), false), [1.0]);
+}
+
+/// Breaks when a wrapped border is compared with anything but what PyTorch's `roll` of the flattened grid brings there.
+#[test]
+fn wrapped_neighbours_go_on_in_the_next_row() {
+    // a a c     c·a = 0.6, c·b = 0.8, a·b = 0, b·−a = 0, c·−a = −0.6, a·−a = −1
+    // b −a c
+    let site = rows_of([[1.0, 0.0], [2.0, 0.0], [0.6, 0.8], [0.0, 1.0], [-1.0, 0.0], [0.6, 0.8]]);
+    // Patch 0: right a, left (patch 5) c, below b, above (patch 3) b.
+    // Patch 2: right (patch 3) b, left a, below c, above c.
+    let found = neighbour_cosine(&site, 0, (2, 3), true);
+    let wanted = [0.4, (1.0 + 0.6 - 1.0 - 1.0) / 4.0, (0.8 + 0.6 + 1.0 + 1.0) / 4.0];
+    for (f, w) in found.iter().zip(wanted) {
+        assert!((f - w).abs() < 1e-6, "{found:?}");
+    }
+    assert_eq!(neighbour_cosine(&rows_of([[1.0, 2.0]]), 0, (1, 1), true), [1.0]);
 }
 
 #[test]
@@ -200,6 +230,46 @@ fn histograms_count_every_token_once_on_each_scale() {
     assert!(want.norms.contains(&Site::Final) && want.norms.contains(&Site::Key(0)));
 }
 
+/// Breaks when a place is counted at another, when heads are summed instead of averaged, when a prefix token is taken for
+/// a patch, or when images of two grids share a sum.
+#[test]
+fn grids_sum_images_place_by_place() {
+    let (all, want) = rows(&params());
+    // The middle of 2×2 is its last patch.
+    assert_eq!(want.queries, [0, 1, 5]);
+    assert!(want.full.contains(&Site::AttentionRows(0)));
+    let mut sums = GridSums::default();
+    sums.add(&all.places);
+    sums.add(&all.places);
+    let t = sums.table(&params());
+    let of = |quantity: &str, of: &str| -> Vec<f64> {
+        (0..t.rows()).filter(|&i| (&*t.quantity[i], &*t.of[i]) == (quantity, of)).map(|i| t.sum[i]).collect()
+    };
+    assert_eq!(of("outlier", "patch"), [0.0, 0.0, 2.0, 0.0]);
+    assert_eq!(of("norm", "patch"), [2.0, 4.0, 100.0, 6.0]);
+    assert_eq!(of("attention", "cls"), [0.25, 0.5, 0.5, 0.0]);
+    assert_eq!(of("attention", "register_0"), [1.0, 0.0, 0.0, 0.0]);
+    assert_eq!(of("attention", "patch"), [0.5, 0.0, 0.0, 1.5]);
+    assert!(t.images.iter().all(|&n| n == 2) && t.rows() == 20);
+    let sites: std::collections::BTreeSet<(&str, &str)> =
+        (0..t.rows()).map(|i| (&*t.quantity[i], &*t.site[i])).collect();
+    assert_eq!(sites, [("attention", "attention_0"), ("norm", "block_0"), ("outlier", "block_0")].into());
+    assert_eq!((t.row[3], t.col[3], t.grid_h[3], t.grid_w[3]), (1, 1, 2, 2));
+}
+
+#[test]
+fn a_shard_sums_a_bounded_number_of_grids() {
+    let mut sums = GridSums::default();
+    let lone = |w: u16| Places::of((1, w), vec![0.5; usize::from(w)]);
+    for w in (1..=70).chain([1]) {
+        sums.add(&lone(w));
+    }
+    let t = sums.table(&params());
+    assert_eq!(t.grid_w.iter().collect::<std::collections::BTreeSet<_>>().len(), 64);
+    // A grid that is known goes on.
+    assert_eq!((t.sum[0], t.images[0]), (1.0, 2));
+}
+
 #[test]
 fn bins_of_an_image_are_those_of_its_tokens_one_by_one() {
     // Zero, tiny, equal, on an edge, and so large that no array of bins would hold them.
@@ -209,7 +279,7 @@ fn bins_of_an_image_are_those_of_its_tokens_one_by_one() {
     (trace.layout, trace.norms) = (layout, BTreeMap::from([(Site::Block(0), norms.to_vec())]));
     let (params, manifest, prepared) = (params(), Manifest::default(), prepared());
     let final_norm = final_norm();
-    let encoded = Encoded { index: 0, prepared: &prepared, trace };
+    let encoded = Encoded { index: 0, prepared: &prepared, pass: trace };
     let view = View::new(&params, &manifest, &final_norm, None, &encoded).unwrap();
     let mut rows = Rows::default();
     super::histograms::tap(&params).unwrap().rows(&view, &mut rows);
@@ -236,7 +306,7 @@ fn cosines_of_long_vectors_keep_the_tolerance() {
     let data: Vec<f32> = (0..2).flat_map(|p| (0..37).map(move |i| value(p, i))).collect();
     let exact = |p: usize, q: usize| (0..37).map(|i| f64::from(value(p, i)) * f64::from(value(q, i))).sum::<f64>();
     let expected = exact(0, 1) / (exact(0, 0) * exact(1, 1)).sqrt();
-    for cosine in neighbour_cosine(&SiteData { shape: vec![2, 37], data }, 0, 1, 2) {
+    for cosine in neighbour_cosine(&SiteData { shape: vec![2, 37], data }, 0, (1, 2), false) {
         assert!((f64::from(cosine) - expected).abs() < 1e-6, "{cosine} {expected}");
     }
 }
@@ -263,7 +333,7 @@ fn a_norm_that_is_no_number_skips_the_image() {
     let prepared = prepared();
     let mut trace = trace();
     trace.norms.get_mut(&Site::Block(0)).unwrap()[3] = f32::NAN;
-    let encoded = Encoded { index: 0, prepared: &prepared, trace };
+    let encoded = Encoded { index: 0, prepared: &prepared, pass: trace };
     let skip = View::new(&params, &manifest, &final_norm, None, &encoded).err().unwrap();
     assert_eq!(skip.reason, "non-finite output");
 }

@@ -113,12 +113,13 @@ fn class(split: Split) -> VectorClass {
     VectorClass { site: "final".into(), subjects: vec![], draws: None, protocol: Protocol::fixed_c(10.0, split) }
 }
 
-fn experiments() -> [Experiment; 4] {
+fn experiments() -> [Experiment; 5] {
     let split = Split::EveryNth { nth: 3 };
     let model = PositionModel::Softmax { c: 10.0, logistic: LogisticParams::default() };
     [
         Experiment::TokenClass(class(split)),
         Experiment::PooledClass(class(split)),
+        Experiment::MultiLabel(class(split)),
         Experiment::Position(Position { site: "final".into(), subjects: vec![], separate: true, model, split }),
         Experiment::Pixels(Pixels { site: "final".into(), subjects: vec![], ridge: 0.0, split }),
     ]
@@ -150,10 +151,12 @@ fn every_experiment_finds_what_was_planted() {
         experiments().into_iter().map(|e| ProbeStage::new(e, tables, None, vec![]).unwrap()).collect()
     })
     .unwrap();
-    let [token, pooled, position, pixels] = &found[..] else { panic!("four experiments, {} tables", found.len()) };
+    let [token, pooled, multi, position, pixels] = &found[..] else { panic!("{} tables", found.len()) };
     assert!(get(token, "cls", "accuracy_frac") > 0.95 && get(token, "outlier", "accuracy_frac") > 0.95);
     assert!(get(token, "normal", "accuracy_frac") < 0.5);
     assert!(get(pooled, "cls", "accuracy_frac") > 0.95);
+    // An image of one class is one with a single name.
+    assert!(get(multi, "cls", "map_11pt_frac") > 0.95 && get(multi, "normal", "map_11pt_frac") < 0.6);
     assert!(get(position, "normal", "top1_frac") > 0.95 && get(position, "outlier", "top1_frac") < 0.3);
     assert!(get(pixels, "normal", "l2_mean") < 1e-4);
     assert!(get(pixels, "outlier", "l2_mean") > 0.9 * get(pixels, "outlier", "blind_l2_mean"));
@@ -213,7 +216,10 @@ fn a_parameter_that_changes_a_number_changes_the_run() {
 fn steps_are_told_apart_by_their_titles() {
     let tables = outputs_of(&planted(0));
     let titles = experiments().map(|e| ProbeStage::new(e, &tables, None, vec![]).unwrap().detail());
-    assert_eq!(titles, ["token_class final", "pooled_class final", "position final", "pixels final"]);
+    assert_eq!(
+        titles,
+        ["token_class final", "pooled_class final", "multi_label final", "position final", "pixels final"]
+    );
     let cls = VectorClass { subjects: vec!["cls".into()], ..class(Split::EveryNth { nth: 3 }) };
     let cls = ProbeStage::new(Experiment::TokenClass(cls), &tables, None, vec![]).unwrap();
     assert_eq!(cls.detail(), "token_class final cls");

@@ -1,12 +1,14 @@
 //! One pre-norm block in candle operations: `x += s₁·proj(attend(LN1 x))`, `x += s₂·fc2(act(fc1(LN2 x)))`.
 
-use candle_core::{D, Tensor};
+use candle_core::{D, DType, Tensor};
 use candle_nn::ops::{layer_norm, sigmoid, softmax_last_dim};
 
-use super::{Loader, Taps};
+use super::{Loader, Taps, edited};
 use crate::config::{Activation, VitConfig};
+use crate::editor::Editor;
 use crate::error::VitError;
 use crate::site::Site;
+use crate::trace::Layout;
 
 /// Attention scores held at once, unless the whole matrix is asked for: 1 GiB in f32.
 const SCORES: usize = 1 << 28;
@@ -85,11 +87,18 @@ impl Block {
     }
 
     /// `[B, N, D]` → `[B, N, D]`
-    pub fn forward(&self, x: &Tensor, i: u16, taps: &mut Taps) -> Result<Tensor, VitError> {
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        i: u16,
+        layout: Layout,
+        editor: Option<&dyn Editor>,
+        taps: &mut Taps,
+    ) -> Result<Tensor, VitError> {
         let branch = self.proj.apply(&self.attend(&self.qkv.apply(&self.norm1.apply(x)?)?, i, taps)?)?;
         let x = add_scaled(x, &branch, self.ls1.as_ref())?;
         let hidden = self.fc1.apply(&self.norm2.apply(&x)?)?;
-        let hidden = match self.activation {
+        let mut hidden = match self.activation {
             Activation::Gelu => hidden.gelu_erf()?,
             Activation::QuickGelu => (&hidden * sigmoid(&(&hidden * 1.702)?)?)?,
             Activation::SwiGlu => {
@@ -97,22 +106,42 @@ impl Block {
                 (halves[0].contiguous()?.silu()? * halves[1].contiguous()?)?
             }
         };
-        let x = add_scaled(&x, &self.fc2.apply(&hidden)?, self.ls2.as_ref())?;
-        taps.offer(Site::Block(i), &x)?;
-        Ok(x)
+        if let Some(editor) = editor.filter(|editor| editor.wants_hidden(i)) {
+            hidden = edited::hidden(editor, i, layout, &hidden)?;
+        }
+        add_scaled(&x, &self.fc2.apply(&hidden)?, self.ls2.as_ref())
+    }
+
+    /// `[1, N, D]` → the softmax row of CLS, mean over heads, `[N]`.
+    pub fn cls_row(&self, x: &Tensor) -> Result<Vec<f32>, VitError> {
+        let [queries, keys, _] = self.heads(&self.qkv.apply(&self.norm1.apply(x)?)?)?;
+        let row = softmax_rows(&queries, &keys, &[0])?.to_dtype(DType::F32)?; // [1, heads, 1, N]
+        Ok(row.mean(1)?.flatten_all()?.to_vec1()?)
+    }
+
+    /// `[B, N, 3·D]` → scaled queries and values `[B, heads, N, size]`, keys `[B, heads, size, N]` between them.
+    fn heads(&self, qkv: &Tensor) -> Result<[Tensor; 3], VitError> {
+        let (batch, tokens, width) = qkv.dims3()?;
+        let size = width / 3 / self.heads;
+        let parts = qkv.reshape((batch, tokens, 3, self.heads, size))?.permute((2, 0, 3, 1, 4))?; // [3, B, heads, N, size]
+        Ok([
+            (parts.get(0)?.contiguous()? / (size as f64).sqrt())?,
+            parts.get(1)?.transpose(2, 3)?.contiguous()?,
+            parts.get(2)?.contiguous()?,
+        ])
     }
 
     /// `[B, N, 3·D]` → `[B, N, D]`
     fn attend(&self, qkv: &Tensor, i: u16, taps: &mut Taps) -> Result<Tensor, VitError> {
         let (batch, tokens, width) = qkv.dims3()?;
-        let (d, size) = (width / 3, width / 3 / self.heads);
+        let d = width / 3;
         for (part, site) in [Site::Query(i), Site::Key(i), Site::Value(i)].into_iter().enumerate() {
             taps.offer(site, &qkv.narrow(2, part * d, d)?)?;
         }
-        let parts = qkv.reshape((batch, tokens, 3, self.heads, size))?.permute((2, 0, 3, 1, 4))?; // [3, B, heads, N, size]
-        let queries = (parts.get(0)?.contiguous()? / (size as f64).sqrt())?;
-        let keys = parts.get(1)?.transpose(2, 3)?.contiguous()?;
-        let values = parts.get(2)?.contiguous()?;
+        let [queries, keys, values] = self.heads(qkv)?;
+        if taps.want.wants(Site::AttentionRows(i)) {
+            taps.offer(Site::AttentionRows(i), &softmax_rows(&queries, &keys, &taps.want.queries)?)?;
+        }
 
         let whole = taps.want.wants(Site::Attention(i));
         let affordable = (SCORES / (batch * self.heads * tokens)).max(1);
@@ -130,6 +159,13 @@ impl Block {
         let output = Tensor::cat(&outputs, 2)?; // [B, heads, N, size]
         Ok(output.transpose(1, 2)?.reshape((batch, tokens, d))?)
     }
+}
+
+/// Softmax rows of some tokens, `[B, heads, Q, N]`.
+fn softmax_rows(queries: &Tensor, keys: &Tensor, tokens: &[usize]) -> Result<Tensor, VitError> {
+    let tokens: Vec<u32> = tokens.iter().map(|&token| token as u32).collect();
+    let chosen = queries.index_select(&Tensor::new(tokens, queries.device())?, 2)?;
+    Ok(softmax_last_dim(&chosen.matmul(keys)?)?)
 }
 
 fn add_scaled(x: &Tensor, branch: &Tensor, scale: Option<&Tensor>) -> Result<Tensor, VitError> {

@@ -5,6 +5,7 @@
 //! device, in f32 whatever the precision, because squares of outlier norms overflow f16.
 
 mod block;
+mod edited;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ use candle_core::{D, DType, Device, Tensor};
 
 use self::block::{Block, Norm};
 use crate::config::VitConfig;
+use crate::editor::{Editor, Then};
 use crate::error::VitError;
 use crate::executor::{DeviceChoice, Precision, blocks_needed, check_call, check_config, layout};
 use crate::final_norm::FinalNorm;
@@ -115,7 +117,13 @@ impl CandleVit {
             .reshape((batch, layout.patches(), 3 * p * p))?)
     }
 
-    fn forward(&self, images: &[&Pixels], layout: Layout, want: &Request) -> Result<Vec<Trace>, VitError> {
+    fn forward(
+        &self,
+        images: &[&Pixels],
+        layout: Layout,
+        want: &Request,
+        editor: Option<&dyn Editor>,
+    ) -> Result<Vec<Trace>, VitError> {
         let mut taps = Taps::new(want, layout, images.len());
         let patches = self.patches(images, &layout)?;
         let mut x = block::matmul(&patches, &self.patch_weight)?; // [B, gh·gw, D]
@@ -131,7 +139,15 @@ impl CandleVit {
         }
         taps.offer(Site::WithPosition, &x)?;
         for (i, block) in self.blocks[..blocks_needed(&self.config, want)].iter().enumerate() {
-            x = block.forward(&x, i as u16, &mut taps)?;
+            let i = i as u16;
+            let mut then = Then::Execute;
+            if let Some(editor) = editor {
+                (x, then) = edited::stream(editor, (block, i), layout, x)?;
+            }
+            if then == Then::Execute {
+                x = block.forward(&x, i, layout, editor, &mut taps)?;
+            }
+            taps.offer(Site::Block(i), &x)?;
         }
         if want.wants(Site::Final) {
             taps.offer(Site::Final, &self.norm.apply(&x)?)?;
@@ -182,9 +198,19 @@ impl Encoder for CandleVit {
 
     fn encode(&self, images: &[&Pixels], want: &Request) -> Result<Vec<Trace>, VitError> {
         match check_call(&self.config, images, want)? {
-            Some(layout) => self.forward(images, layout, want),
+            Some(layout) => self.forward(images, layout, want, None),
             None => Ok(Vec::new()),
         }
+    }
+
+    /// One image after the other, for an editor may skip a block of one and not of another.
+    fn encode_edited(&self, images: &[&Pixels], want: &Request, editor: &dyn Editor) -> Result<Vec<Trace>, VitError> {
+        let Some(layout) = check_call(&self.config, images, want)? else { return Ok(Vec::new()) };
+        let mut traces = Vec::with_capacity(images.len());
+        for image in images {
+            traces.extend(self.forward(&[image], layout, want, Some(editor))?);
+        }
+        Ok(traces)
     }
 
     fn final_norm(&self) -> &FinalNorm {

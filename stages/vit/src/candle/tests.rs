@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod edits;
+mod rows;
+
 use super::*;
 use crate::config::{Activation, Interpolation, Mlp, PosEmbed};
 use crate::cpu::{CpuVit, Kernel};
@@ -56,10 +59,12 @@ fn image(seed: &str, height: usize, width: usize) -> Pixels {
     Pixels { height, width, data: noise(seed, 3 * height * width) }
 }
 
+/// All sites; attention rows of tokens that every image here has.
 fn everything(config: &VitConfig) -> Request {
-    let full: std::collections::BTreeSet<Site> = Site::all(config.depth).into_iter().collect();
-    let norms = full.iter().copied().filter(|s| !matches!(s, Site::Attention(_) | Site::ClsAttention(_))).collect();
-    Request { full, norms }
+    let all = Site::all(config.depth).into_iter();
+    let full: std::collections::BTreeSet<Site> = all.chain((0..config.depth as u16).map(Site::AttentionRows)).collect();
+    let norms = full.iter().copied().filter(|site| site.has_tokens()).collect();
+    Request { full, norms, queries: vec![4, 0, 6] }
 }
 
 fn assert_close(what: &str, a: &[f32], b: &[f32], tolerance: f32) {
@@ -182,7 +187,7 @@ fn requests_and_history_do_not_change_values() {
         let whole = vit.encode(&[&small], &everything(&config)).unwrap();
         vit.encode(&[&large], &everything(&config)).unwrap();
         for (&site, data) in &whole[0].full {
-            let one = Request { full: [site].into(), norms: [].into() };
+            let one = Request { full: [site].into(), norms: [].into(), ..everything(&config) };
             assert_eq!(vit.encode(&[&small], &one).unwrap()[0].full[&site], *data, "{site}");
         }
     }
@@ -192,7 +197,7 @@ fn requests_and_history_do_not_change_values() {
 fn half_precision_is_the_same_model() {
     let config = base();
     let params = random_params(&config);
-    let want = Request { full: [Site::Final].into(), norms: [Site::Block(2)].into() };
+    let want = Request { full: [Site::Final].into(), norms: [Site::Block(2)].into(), ..Request::default() };
     let picture = image("h", 20, 20);
     let full = CpuVit::new(&config, &params).unwrap().encode(&[&picture], &want).unwrap();
     let half = CandleVit::on(&config, &params, &Device::Cpu, DType::F16).unwrap().encode(&[&picture], &want).unwrap();
@@ -217,6 +222,11 @@ fn what_cannot_run_is_an_error_that_says_why() {
     says(&[&Pixels { height: 20, width: 20, data: vec![0.0; 7] }], &none, "7 values");
     says(&[&image("x", 20, 20)], &Request { full: [Site::Block(3)].into(), ..none.clone() }, "block_3");
     says(&[&image("x", 20, 20)], &Request { norms: [Site::Attention(0)].into(), ..none.clone() }, "attention_0");
+    let rows = Request { full: [Site::AttentionRows(1)].into(), ..none.clone() };
+    says(&[&image("x", 20, 20)], &rows, "names none");
+    says(&[&image("x", 20, 20)], &Request { queries: vec![0, 26], ..rows.clone() }, "from 0 to 25");
+    says(&[&image("x", 20, 20)], &Request { norms: [Site::AttentionRows(0)].into(), ..rows }, "attention_rows_0");
+    assert!(vit.encode(&[&image("x", 20, 20)], &Request { queries: vec![26], ..none.clone() }).is_ok(), "no rows");
     assert!(vit.encode(&[], &none).unwrap().is_empty());
     assert!(CpuVit::new(&VitConfig { heads: 5, ..config.clone() }, &params).is_err());
     assert!(CpuVit::new(&VitConfig { width: 96, ..config.clone() }, &params).is_err());

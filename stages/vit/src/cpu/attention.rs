@@ -6,7 +6,8 @@
 
 use super::matmul::{Matrix, matmul};
 use super::rows::{divide_columns, softmax_numerators};
-use crate::trace::SiteData;
+use crate::site::Site;
+use crate::trace::{Request, SiteData};
 
 /// Scores held at once: 1 MiB, a size that stays in the second-level cache.
 const SCORES: usize = 1 << 18;
@@ -20,34 +21,59 @@ pub(super) struct Scores {
     sums: Vec<f32>,
 }
 
-/// What of the softmax is kept.
-#[derive(Default)]
+/// What of the softmax of a block is kept: the rows of some tokens, for each site that is asked for.
 pub(super) struct Kept {
-    /// `[heads, N, N]`
-    pub whole: Option<SiteData>,
-    /// `[heads, N]`
-    pub cls: Option<SiteData>,
+    tokens: usize,
+    sites: Vec<Rows>,
+}
+
+/// Rows of one site, `[heads, Q, N]`.
+struct Rows {
+    site: Site,
+    /// Q tokens, in the order of the rows.
+    queries: Vec<usize>,
+    values: SiteData,
 }
 
 impl Kept {
-    pub fn new(heads: usize, tokens: usize, whole: bool, cls: bool) -> Self {
-        let empty = |shape: Vec<usize>| SiteData { data: Vec::with_capacity(shape.iter().product()), shape };
-        Kept { whole: whole.then(|| empty(vec![heads, tokens, tokens])), cls: cls.then(|| empty(vec![heads, tokens])) }
+    /// Of block `i`.
+    pub fn new(want: &Request, i: u16, heads: usize, tokens: usize) -> Self {
+        let every = (0..tokens).collect();
+        let all: [(Site, Vec<usize>); 3] = [
+            (Site::Attention(i), every),
+            (Site::ClsAttention(i), vec![0]),
+            (Site::AttentionRows(i), want.queries.clone()),
+        ];
+        let rows = |(site, queries): (Site, Vec<usize>)| {
+            let shape = match site {
+                Site::ClsAttention(_) => vec![heads, tokens],
+                _ => vec![heads, queries.len(), tokens],
+            };
+            Rows { site, values: SiteData { data: vec![0.0; shape.iter().product()], shape }, queries }
+        };
+        let wanted = all.into_iter().filter(|(site, _)| want.full.contains(site));
+        Kept { tokens, sites: wanted.map(rows).collect() }
     }
 
-    /// Takes the numerators of query rows `start..` of the head whose turn it is; rows are `stride` apart.
-    pub fn take(&mut self, start: usize, tokens: usize, stride: usize, numerators: &[f32], sums: &[f32]) {
-        let rows = numerators.chunks_exact(stride).map(|row| &row[..tokens]).zip(sums);
-        if let Some(whole) = &mut self.whole {
-            for (row, sum) in rows.clone() {
-                whole.data.extend(row.iter().map(|v| v / sum));
+    /// Takes the numerators of query rows `start..` of a head; rows are `stride` apart.
+    pub fn take(&mut self, head: usize, start: usize, stride: usize, numerators: &[f32], sums: &[f32]) {
+        for Rows { queries, values, .. } in &mut self.sites {
+            let outs = values.data.chunks_exact_mut(self.tokens).skip(head * queries.len());
+            for (query, out) in queries.iter().zip(outs) {
+                // Rows before `start` wrap round to what no block has.
+                let row = query.wrapping_sub(start);
+                if let Some(sum) = sums.get(row) {
+                    for (o, v) in out.iter_mut().zip(&numerators[row * stride..]) {
+                        *o = v / sum;
+                    }
+                }
             }
         }
-        if let (Some(cls), true) = (&mut self.cls, start == 0) {
-            for (row, sum) in rows.take(1) {
-                cls.data.extend(row.iter().map(|v| v / sum));
-            }
-        }
+    }
+
+    /// What was kept, by site.
+    pub fn into_sites(self) -> impl Iterator<Item = (Site, SiteData)> {
+        self.sites.into_iter().map(|rows| (rows.site, rows.values))
     }
 }
 
@@ -70,10 +96,29 @@ pub(super) fn attend(qkv: &[f32], tokens: usize, heads: usize, out: &mut [f32], 
             let sums = &mut scratch.sums[..rows];
             matmul(scores, tokens, queries, keys.transposed(), scale, false);
             softmax_numerators(scores, tokens, sums);
-            kept.take(start, tokens, tokens, scores, sums);
+            kept.take(head, start, tokens, scores, sums);
             let target = &mut out[start * width..(start + rows) * width];
             matmul(&mut target[head * size..], width, Matrix::rows(scores, rows, tokens, tokens), values, 1.0, false);
             divide_columns(target, width, head * size, size, sums);
         }
     }
+}
+
+/// `qkv` `[N, 3·D]` → the softmax row of CLS, mean over heads, `[N]`.
+pub(super) fn cls_row(qkv: &[f32], tokens: usize, heads: usize) -> Vec<f32> {
+    let width = qkv.len() / tokens / 3;
+    let size = width / heads;
+    let scale = 1.0 / (size as f32).sqrt();
+    let (mut mean, mut row, mut sum) = (vec![0.0; tokens], vec![0.0; tokens], [0.0]);
+    for head in 0..heads {
+        let part = |which: usize| &qkv[which * width + head * size..];
+        let query = Matrix::rows(part(0), 1, size, 3 * width);
+        let keys = Matrix::rows(part(1), tokens, size, 3 * width);
+        matmul(&mut row, tokens, query, keys.transposed(), scale, false);
+        softmax_numerators(&mut row, tokens, &mut sum);
+        for (m, v) in mean.iter_mut().zip(&row) {
+            *m += v / sum[0] / heads as f32;
+        }
+    }
+    mean
 }

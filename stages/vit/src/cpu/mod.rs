@@ -10,6 +10,7 @@
 mod activation;
 mod attention;
 mod bf16;
+mod edited;
 mod matmul;
 mod model;
 mod rows;
@@ -25,6 +26,7 @@ pub(crate) use self::bf16::have_tiles;
 use self::bf16::{Left, Multiplier};
 use self::model::{Block, Ends};
 use crate::config::{Activation, VitConfig};
+use crate::editor::{Editor, Then};
 use crate::error::VitError;
 use crate::executor::{blocks_needed, check_call, check_config, layout};
 use crate::final_norm::FinalNorm;
@@ -115,7 +117,27 @@ impl CpuVit {
         })
     }
 
-    fn forward(&self, image: &Pixels, layout: Layout, want: &Request, scratch: &mut Scratch) -> Trace {
+    fn encode_with(
+        &self,
+        images: &[&Pixels],
+        want: &Request,
+        editor: Option<&dyn Editor>,
+    ) -> Result<Vec<Trace>, VitError> {
+        let Some(layout) = check_call(&self.config, images, want)? else { return Ok(Vec::new()) };
+        let mut scratch = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        let traces = images.iter().map(|image| self.forward(image, layout, want, editor, &mut scratch)).collect();
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
+        Ok(traces)
+    }
+
+    fn forward(
+        &self,
+        image: &Pixels,
+        layout: Layout,
+        want: &Request,
+        editor: Option<&dyn Editor>,
+        scratch: &mut Scratch,
+    ) -> Trace {
         let d = self.config.width;
         let mut taps = Taps::new(want, layout);
         // Tiles are configured for this pass and released at its end.
@@ -126,7 +148,12 @@ impl CpuVit {
         match &self.blocks {
             Blocks::F32(blocks) => {
                 for (i, block) in blocks[..needed].iter().enumerate() {
-                    self.block(block, i as u16, multiplier, scratch, &mut taps);
+                    let block = (block, i as u16);
+                    let then = editor.map(|editor| self.edit(editor, block, layout, multiplier, scratch));
+                    if then != Some(Then::Skip) {
+                        self.block(block, multiplier, scratch, editor, &mut taps);
+                    }
+                    taps.tokens(Site::Block(i as u16), &scratch.stream, d, d);
                 }
             }
             Blocks::Bf16(blocks) => {
@@ -172,7 +199,14 @@ impl CpuVit {
         taps.tokens(Site::WithPosition, &scratch.stream, d, d);
     }
 
-    fn block(&self, block: &Block, i: u16, multiplier: Option<&Multiplier>, scratch: &mut Scratch, taps: &mut Taps) {
+    fn block(
+        &self,
+        (block, i): (&Block, u16),
+        multiplier: Option<&Multiplier>,
+        scratch: &mut Scratch,
+        editor: Option<&dyn Editor>,
+        taps: &mut Taps,
+    ) {
         let Scratch { stream, branch, qkv, hidden, scores, packed, .. } = scratch;
         let d = self.config.width;
         let tokens = stream.len() / d;
@@ -184,11 +218,9 @@ impl CpuVit {
         for (part, site) in [Site::Query(i), Site::Key(i), Site::Value(i)].into_iter().enumerate() {
             taps.tokens(site, &qkv[part * d..], d, 3 * d);
         }
-        let (whole, cls) = (Site::Attention(i), Site::ClsAttention(i));
-        let mut kept = Kept::new(self.config.heads, tokens, taps.want.wants(whole), taps.want.wants(cls));
+        let mut kept = Kept::new(taps.want, i, self.config.heads, tokens);
         attend(qkv, tokens, self.config.heads, branch, scores, &mut kept);
-        taps.keep(whole, kept.whole);
-        taps.keep(cls, kept.cls);
+        taps.trace.full.extend(kept.into_sites());
         block.proj.apply((branch, d), tokens, stream, true, (multiplier, packed));
 
         block.norm2.apply_then_add(stream, &block.fc2.bias, branch);
@@ -200,8 +232,8 @@ impl CpuVit {
             Activation::QuickGelu => activation::bias_quick_gelu(hidden, &block.fc1.bias),
             Activation::SwiGlu => activation::bias_swiglu(hidden, &block.fc1.bias),
         }
-        block.fc2.apply((hidden, expanded), tokens, stream, true, (multiplier, packed));
-        taps.tokens(Site::Block(i), stream, d, d);
+        let stride = self.edit_hidden(editor, i, taps.trace.layout, hidden, expanded);
+        block.fc2.apply((hidden, stride), tokens, stream, true, (multiplier, packed));
     }
 }
 
@@ -253,12 +285,6 @@ impl<'a> Taps<'a> {
             self.trace.full.insert(site, SiteData { shape, data: values });
         }
     }
-
-    fn keep(&mut self, site: Site, data: Option<SiteData>) {
-        if let Some(data) = data {
-            self.trace.full.insert(site, data);
-        }
-    }
 }
 
 impl Encoder for CpuVit {
@@ -271,11 +297,14 @@ impl Encoder for CpuVit {
     }
 
     fn encode(&self, images: &[&Pixels], want: &Request) -> Result<Vec<Trace>, VitError> {
-        let Some(layout) = check_call(&self.config, images, want)? else { return Ok(Vec::new()) };
-        let mut scratch = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-        let traces = images.iter().map(|image| self.forward(image, layout, want, &mut scratch)).collect();
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
-        Ok(traces)
+        self.encode_with(images, want, None)
+    }
+
+    fn encode_edited(&self, images: &[&Pixels], want: &Request, editor: &dyn Editor) -> Result<Vec<Trace>, VitError> {
+        match self.blocks {
+            Blocks::F32(_) => self.encode_with(images, want, Some(editor)),
+            Blocks::Bf16(_) => Err(VitError::NotEditable),
+        }
     }
 
     fn final_norm(&self) -> &FinalNorm {

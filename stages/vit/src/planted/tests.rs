@@ -43,7 +43,7 @@ fn run(dials: &Dials, registers: usize, calibration: Option<&PatchStatistics>, i
     let vit = CpuVit::new(&config, &params).unwrap();
     let blocks = (0..DEPTH as u16).map(Site::Block);
     let full = blocks.clone().chain([Site::Query(2), Site::ClsAttention(7)]).collect();
-    vit.encode(&[image], &Request { full, norms: blocks.collect() }).unwrap().remove(0)
+    vit.encode(&[image], &Request { full, norms: blocks.collect(), ..Request::default() }).unwrap().remove(0)
 }
 
 fn patch_norms(trace: &Trace, block: u16) -> &[f32] {

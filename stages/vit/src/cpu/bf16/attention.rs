@@ -94,7 +94,7 @@ impl Heads {
                     row[tokens..].fill(f32::NEG_INFINITY);
                 }
                 softmax_numerators(scores, stride, &mut sums[..rows]);
-                kept.take(i * SIDE, tokens, stride, scores, &sums[..rows]);
+                kept.take(head, i * SIDE, stride, scores, &sums[..rows]);
                 pack_rows(scores, stride, self.weights.panel_mut(0));
                 let inverse = sums.map(f32::recip);
                 for t in 0..self.width_tiles {
