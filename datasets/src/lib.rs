@@ -17,10 +17,12 @@ pub mod resize;
 pub mod select;
 pub mod source;
 pub mod spec;
+pub mod split;
 pub mod synthetic;
 
 pub use decode::{DecodeError, decode};
 pub use pixels::{Planar, Rgb8};
 pub use preprocess::{Crop, Filter, LoadError, Loaded, Preprocess, PreprocessError, Resize};
-pub use source::{BoxPx, Entry, Manifest, Raw, ReadError, Source, Truth};
-pub use spec::{DatasetError, DatasetSpec, Part, Split, open};
+pub use source::{BoxPx, Entry, Manifest, Object, Raw, ReadError, Source, Truth};
+pub use spec::{DatasetError, DatasetSpec, open};
+pub use split::{Official, Part, Split};

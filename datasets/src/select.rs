@@ -8,7 +8,8 @@ use std::collections::HashMap;
 
 use crate::catalog::nearest;
 use crate::source::{Manifest, Raw, ReadError, Source, Truth};
-use crate::spec::{DatasetError, DatasetSpec, Part, Split};
+use crate::spec::{DatasetError, DatasetSpec};
+use crate::split::{Part, Split};
 use crate::synthetic::random::SplitMix64;
 
 /// Narrows a dataset to what a spec asks of it. Official splits are already applied by the catalogue entry.
@@ -60,7 +61,9 @@ fn class_index(manifest: &Manifest, name: &str) -> Result<u32, DatasetError> {
 fn split(manifest: &Manifest, spec: &DatasetSpec) -> Result<Vec<usize>, DatasetError> {
     let all = 0..manifest.entries.len();
     match spec.split {
-        Split::All | Split::Train | Split::Test => Ok(all.collect()),
+        Split::All | Split::Train | Split::Val | Split::TrainVal | Split::Test | Split::Partition { .. } => {
+            Ok(all.collect())
+        }
         Split::EveryKth { k, residue, part } => {
             let tests = |index: &usize| index % k as usize == residue as usize;
             Ok(all.filter(|index| tests(index) == (part == Part::Test)).collect())
@@ -101,7 +104,7 @@ impl Source for Selected {
         self.source.read(*pick)
     }
 
-    fn truth(&self, index: usize) -> Option<Truth> {
-        self.source.truth(*self.picks.get(index)?)
+    fn truth(&self, index: usize) -> Result<Option<Truth>, ReadError> {
+        self.picks.get(index).map_or(Ok(None), |&pick| self.source.truth(pick))
     }
 }

@@ -76,6 +76,28 @@ pub struct BoxPx {
     pub y1: u32,
 }
 
+/// An object that somebody drew a box around.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Name of its class, where there is one.
+    pub class: Option<String>,
+    /// Its box, px of the image file.
+    pub area: BoxPx,
+    /// Marked as hard to recognise (Pascal VOC).
+    pub difficult: bool,
+    /// Marked as cut off by the border or by other objects (Pascal VOC).
+    pub truncated: bool,
+    /// One box around many objects (COCO).
+    pub crowd: bool,
+}
+
+impl Object {
+    /// Without any mark.
+    pub fn plain(class: Option<String>, area: BoxPx) -> Self {
+        Self { class, area, difficult: false, truncated: false, crowd: false }
+    }
+}
+
 /// What is known of an image beyond its label. Generated scenes know everything.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Truth {
@@ -84,7 +106,7 @@ pub struct Truth {
     /// Name of the class of the main object.
     pub class: Option<String>,
     /// Boxes of the labelled objects.
-    pub boxes: Vec<BoxPx>,
+    pub boxes: Vec<Object>,
     /// Pixels of the main object, `height × width`.
     pub mask: Option<Vec<bool>>,
     /// Depth of every pixel, `height × width`, in the dataset's unit (scenes: 0..1).
@@ -103,9 +125,9 @@ pub trait Source: Send + Sync {
     /// Reads one item. Thread-safe; the cost does not depend on the index.
     fn read(&self, index: usize) -> Result<Raw, ReadError>;
 
-    /// What is known of one item beyond its label.
-    fn truth(&self, _index: usize) -> Option<Truth> {
-        None
+    /// What is known of one item beyond its label, if anything; an error where its annotation cannot be read.
+    fn truth(&self, _index: usize) -> Result<Option<Truth>, ReadError> {
+        Ok(None)
     }
 }
 
@@ -129,6 +151,14 @@ pub enum ReadError {
     /// An item inside a Parquet file.
     #[error(transparent)]
     Parquet(#[from] schemas::foreign::ForeignError),
+    /// An annotation that is there says nothing that makes sense.
+    #[error("annotation {path}: {what}")]
+    Annotation {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// No such item.
     #[error("item {index} asked of a dataset of {len}")]
     OutOfRange {
@@ -146,6 +176,7 @@ impl ReadError {
             Self::Io { .. } => "cannot read",
             Self::Truncated { .. } => "shorter than indexed",
             Self::Parquet(error) => error.reason(),
+            Self::Annotation { .. } => "bad annotation",
             Self::OutOfRange { .. } => "no such item",
         }
     }

@@ -2,53 +2,13 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::catalog;
 use crate::select::select;
 use crate::source::Source;
-
-/// One side of a train/test split.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// The side fitted on.
-    Train,
-    /// The side scored on.
-    Test,
-}
-
-/// A split by image. Written `all`, `train`, `test`, `class:2/3:train` or `every:3@2:test`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(try_from = "String", into = "String")]
-pub enum Split {
-    /// Every image.
-    #[default]
-    All,
-    /// The dataset's own training images.
-    Train,
-    /// The dataset's own test (or validation) images.
-    Test,
-    /// Within each class, in dataset order, the first ⌊n · numerator / denominator⌋ images train, the rest test.
-    ClassFraction {
-        /// Share of train, upper.
-        numerator: u32,
-        /// Share of train, lower.
-        denominator: u32,
-        /// Which side.
-        part: Part,
-    },
-    /// Images whose index in dataset order is `residue` modulo `k` test, the others train.
-    EveryKth {
-        /// The period.
-        k: u32,
-        /// The residue that tests.
-        residue: u32,
-        /// Which side.
-        part: Part,
-    },
-}
+use crate::split::Split;
 
 /// Which images to read, and in which order.
 ///
@@ -96,6 +56,10 @@ impl DatasetSpec {
 /// Opens what a spec names: reads its index, not its images.
 pub fn open(spec: &DatasetSpec) -> Result<Box<dyn Source>, DatasetError> {
     let dataset = catalog::find(&spec.name)?;
+    if !dataset.offers(spec.split) {
+        let split = spec.split.to_string();
+        return Err(DatasetError::NoSplit { name: spec.name.clone(), split, offered: dataset.splits });
+    }
     let source = (dataset.open)(spec)?;
     let selected = select(source, spec)?;
     if selected.manifest().entries.is_empty() {
@@ -177,7 +141,9 @@ pub enum DatasetError {
         split: String,
     },
     /// A split that does not parse.
-    #[error("{text:?} is not a split; write all, train, test, class:2/3:train or every:3@2:test")]
+    #[error(
+        "{text:?} is not a split; write all, train, val, trainval, test, partition:2:train, class:2/3:train or every:3@2:test"
+    )]
     BadSplit {
         /// What was written.
         text: String,
@@ -213,104 +179,11 @@ impl DatasetError {
     }
 }
 
-impl fmt::Display for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Train => "train",
-            Self::Test => "test",
-        })
-    }
-}
-
-impl fmt::Display for Split {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::All => f.write_str("all"),
-            Self::Train => f.write_str("train"),
-            Self::Test => f.write_str("test"),
-            Self::ClassFraction { numerator, denominator, part } => {
-                write!(f, "class:{numerator}/{denominator}:{part}")
-            }
-            Self::EveryKth { k, residue, part } => write!(f, "every:{k}@{residue}:{part}"),
-        }
-    }
-}
-
-impl FromStr for Split {
-    type Err = DatasetError;
-
-    fn from_str(text: &str) -> Result<Self, DatasetError> {
-        let parsed = match text {
-            "all" => Some(Self::All),
-            "train" => Some(Self::Train),
-            "test" => Some(Self::Test),
-            _ => compound(text),
-        };
-        parsed.ok_or_else(|| DatasetError::BadSplit { text: text.to_owned() })
-    }
-}
-
-fn compound(text: &str) -> Option<Split> {
-    let (rule, part) = text.rsplit_once(':')?;
-    let part = match part {
-        "train" => Part::Train,
-        "test" => Part::Test,
-        _ => return None,
-    };
-    if let Some(share) = rule.strip_prefix("class:") {
-        let (numerator, denominator) = share.split_once('/')?;
-        let (numerator, denominator) = (numerator.parse().ok()?, denominator.parse().ok()?);
-        (0 < numerator && numerator < denominator).then_some(Split::ClassFraction { numerator, denominator, part })
-    } else {
-        let (k, residue) = rule.strip_prefix("every:")?.split_once('@')?;
-        let (k, residue) = (k.parse().ok()?, residue.parse().ok()?);
-        (k > 1 && residue < k).then_some(Split::EveryKth { k, residue, part })
-    }
-}
-
-impl TryFrom<String> for Split {
-    type Error = DatasetError;
-
-    fn try_from(text: String) -> Result<Self, DatasetError> {
-        text.parse()
-    }
-}
-
-impl From<Split> for String {
-    fn from(split: Split) -> Self {
-        split.to_string()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
-
-    #[test]
-    fn splits_are_read_as_they_are_written() {
-        for text in ["all", "train", "test", "class:2/3:train", "class:1/2:test", "every:3@2:test", "every:10@0:train"]
-        {
-            assert_eq!(text.parse::<Split>().unwrap().to_string(), text);
-        }
-    }
-
-    #[test]
-    fn splits_that_would_be_empty_or_whole_are_refused() {
-        for text in [
-            "",
-            "val",
-            "class:3/3:train",
-            "class:0/3:train",
-            "every:3@3:test",
-            "every:1@0:test",
-            "class:2/3",
-            "every:x@0:test",
-        ] {
-            assert!(text.parse::<Split>().is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn a_missing_folder_names_the_nearest_that_exists() {

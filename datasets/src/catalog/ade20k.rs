@@ -1,9 +1,10 @@
 //! ADE20K as of the scene-parsing challenge: the photos.
 
-use super::{Dataset, check_root};
+use super::{Dataset, TRAIN_TEST, check_root};
 use crate::formats::flat_folder;
 use crate::source::Source;
-use crate::spec::{DatasetError, DatasetSpec, Split};
+use crate::spec::{DatasetError, DatasetSpec};
+use crate::split::Split;
 
 const LAYOUT: &str = "images/training/*.jpg, images/validation/*.jpg (the folder ADEChallengeData2016)";
 
@@ -13,6 +14,8 @@ pub const ADE20K: Dataset = Dataset {
     about: "ADE20K scene-parsing photos",
     layout: LAYOUT,
     splits: "all, train, test (= validation)",
+    official: TRAIN_TEST,
+    partitions: 0,
     open,
 };
 

@@ -1,10 +1,11 @@
 //! CIFAR-10 and CIFAR-100, in their binary version.
 
-use super::{Dataset, check_root};
+use super::{Dataset, TRAIN_TEST, check_root};
 use crate::formats::cifar::{self, Layout};
 use crate::formats::listing::files_in;
 use crate::source::Source;
-use crate::spec::{DatasetError, DatasetSpec, Split};
+use crate::spec::{DatasetError, DatasetSpec};
+use crate::split::Split;
 
 const LAYOUT_10: &str = "data_batch_1.bin … data_batch_5.bin, test_batch.bin, batches.meta.txt";
 const LAYOUT_100: &str = "train.bin, test.bin, fine_label_names.txt";
@@ -15,6 +16,8 @@ pub const CIFAR10: Dataset = Dataset {
     about: "CIFAR-10, binary version",
     layout: LAYOUT_10,
     splits: "all, train, test",
+    official: TRAIN_TEST,
+    partitions: 0,
     open: |spec| open(spec, LAYOUT_10, cifar::CIFAR10, is_batch, ["data_batch_1.bin", "test_batch.bin"]),
 };
 
@@ -24,6 +27,8 @@ pub const CIFAR100: Dataset = Dataset {
     about: "CIFAR-100, binary version, fine labels",
     layout: LAYOUT_100,
     splits: "all, train, test",
+    official: TRAIN_TEST,
+    partitions: 0,
     open: |spec| open(spec, LAYOUT_100, cifar::CIFAR100, |name| name == "train.bin", ["train.bin", "test.bin"]),
 };
 

@@ -2,10 +2,11 @@
 //!
 //! The official split is the start of a file's name; `test` takes `test`, or else `val`.
 
-use super::{Dataset, check_root, no_split};
+use super::{Dataset, TRAIN_TEST, check_root, no_split};
 use crate::formats::{hf_parquet, webdataset};
 use crate::source::Source;
-use crate::spec::{DatasetError, DatasetSpec, Split};
+use crate::spec::{DatasetError, DatasetSpec};
+use crate::split::Split;
 
 /// Opens what lies below a root, given the starts of the file names.
 type Open = fn(&std::path::Path, &[&str]) -> Result<Box<dyn Source>, DatasetError>;
@@ -17,6 +18,8 @@ pub const WEBDATASET: Dataset = Dataset {
     layout: "*.tar (train*.tar, test*.tar or val*.tar for splits), classes.txt if there is one; or one tar; \
         or a pattern such as train-{000..146}.tar",
     splits: "all; train, test if the files are so called",
+    official: TRAIN_TEST,
+    partitions: 0,
     open: open_shards,
 };
 
@@ -26,6 +29,8 @@ pub const HF_PARQUET: Dataset = Dataset {
     about: "Parquet with embedded images, as on the Hugging Face hub",
     layout: "*.parquet at any depth (train-*.parquet, test-*.parquet or validation-*.parquet for splits); or one file",
     splits: "all; train, test if the files are so called",
+    official: TRAIN_TEST,
+    partitions: 0,
     open: |spec| {
         check_root(&spec.root, HF_PARQUET.layout)?;
         open(spec, hf_parquet::open)

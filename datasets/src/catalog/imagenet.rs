@@ -2,10 +2,11 @@
 //!
 //! `train` is the training set and `test` the validation set, whose labels are public; the real test set's are not.
 
-use super::{Dataset, check_root, no_split};
+use super::{Dataset, TRAIN_TEST, check_root, no_split};
 use crate::formats::{class_folders, imagenet_tar};
 use crate::source::Source;
-use crate::spec::{DatasetError, DatasetSpec, Split};
+use crate::spec::{DatasetError, DatasetSpec};
+use crate::split::Split;
 
 const FOLDERS: &str = "train/<wnid>/*.JPEG and val/<wnid>/*.JPEG (either may be missing)";
 const ARCHIVES: &str = "ILSVRC2012_img_train.tar; or ILSVRC2012_img_val.tar with the devkit, which may stay packed \
@@ -17,6 +18,8 @@ pub const IMAGENET: Dataset = Dataset {
     about: "ImageNet-1k, unpacked into class folders",
     layout: FOLDERS,
     splits: "all, train, test (= val)",
+    official: TRAIN_TEST,
+    partitions: 0,
     open: open_folders,
 };
 
@@ -26,6 +29,8 @@ pub const IMAGENET_TAR: Dataset = Dataset {
     about: "ImageNet-1k in its official tars, read without unpacking",
     layout: ARCHIVES,
     splits: "train, test (= val)",
+    official: TRAIN_TEST,
+    partitions: 0,
     open: open_archives,
 };
 

@@ -1,19 +1,30 @@
 //! What datasets are called and where their parts lie: one file per meaning, one line in [`CATALOG`].
 
 mod ade20k;
+mod aircraft;
 mod caltech101;
+mod cars;
 mod cifar;
+mod cub;
+mod dtd;
+mod flowers;
+mod food101;
 mod hub;
 mod imagenet;
 mod nyu;
+mod pets;
 mod photos;
+mod places205;
+mod sun397;
 mod synthetic;
 mod voc;
+mod voc2007;
 
 use std::path::Path;
 
 use crate::source::Source;
-use crate::spec::{DatasetError, DatasetSpec, Split};
+use crate::spec::{DatasetError, DatasetSpec};
+use crate::split::{Official, Split};
 
 /// A dataset that can be opened by name.
 pub struct Dataset {
@@ -23,10 +34,27 @@ pub struct Dataset {
     pub about: &'static str,
     /// What is expected at `root`.
     pub layout: &'static str,
-    /// The official splits.
+    /// The splits, in words.
     pub splits: &'static str,
+    /// The parts that its authors made, or that it may be laid out in.
+    pub official: &'static [Official],
+    /// How many partitions into these parts the authors made, where several.
+    pub partitions: u32,
     /// Opens the official split that the spec names, or everything; [`crate::open`] does the rest.
     pub open: fn(&DatasetSpec) -> Result<Box<dyn Source>, DatasetError>,
+}
+
+/// Training and test images.
+const TRAIN_TEST: &[Official] = &[Official::Train, Official::Test];
+/// Training, validation and test images.
+const THREE: &[Official] = &[Official::Train, Official::Val, Official::TrainVal, Official::Test];
+
+impl Dataset {
+    /// Whether the dataset has such a split; splits by rule it always has.
+    pub fn offers(&self, split: Split) -> bool {
+        let one_of_several = !matches!(split, Split::Partition { number, .. } if number > self.partitions);
+        split.official().is_none_or(|(part, _)| self.official.contains(&part) && one_of_several)
+    }
 }
 
 /// Every dataset.
@@ -34,9 +62,21 @@ pub const CATALOG: &[Dataset] = &[
     synthetic::SYNTHETIC,
     imagenet::IMAGENET,
     imagenet::IMAGENET_TAR,
-    caltech101::CALTECH101,
+    places205::PLACES205,
+    aircraft::AIRCRAFT,
+    aircraft::AIRCRAFT_FAMILY,
+    aircraft::AIRCRAFT_MANUFACTURER,
     cifar::CIFAR10,
     cifar::CIFAR100,
+    cub::CUB,
+    caltech101::CALTECH101,
+    cars::CARS,
+    dtd::DTD,
+    flowers::FLOWERS,
+    food101::FOOD101,
+    pets::PETS,
+    sun397::SUN397,
+    voc2007::VOC2007,
     voc::VOC,
     ade20k::ADE20K,
     nyu::NYU,
@@ -67,14 +107,6 @@ pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> S
     ranked.iter().take(3).map(|(_, other)| *other).collect::<Vec<_>>().join(", ")
 }
 
-/// Refuses the official splits for a dataset that has none.
-fn whole(spec: &DatasetSpec) -> Result<(), DatasetError> {
-    match spec.split {
-        Split::Train | Split::Test => Err(no_split(spec, "all, class:…, every:…")),
-        _ => Ok(()),
-    }
-}
-
 fn no_split(spec: &DatasetSpec, offered: &'static str) -> DatasetError {
     DatasetError::NoSplit { name: spec.name.clone(), split: spec.split.to_string(), offered }
 }
@@ -85,6 +117,19 @@ fn check_root(root: &Path, layout: &str) -> Result<(), DatasetError> {
         return Err(DatasetError::NoRoot { expected: layout.to_owned() });
     }
     if root.exists() { Ok(()) } else { Err(DatasetError::missing(root, layout)) }
+}
+
+/// The first of some folders below the root in which `marker` lies: a root may be a dataset's own folder, or the folder
+/// that its archive was unpacked in.
+fn base<'a>(spec: &DatasetSpec, folders: &[&'a str], marker: &str, layout: &str) -> Result<&'a str, DatasetError> {
+    check_root(&spec.root, layout)?;
+    let found = folders.iter().find(|folder| spec.root.join(folder).join(marker).exists());
+    found.copied().ok_or_else(|| DatasetError::missing(&spec.root.join(folders[0]).join(marker), layout))
+}
+
+/// `base/name`, or the name alone where the base is the root.
+fn below(base: &str, name: &str) -> String {
+    if base.is_empty() { name.to_owned() } else { format!("{base}/{name}") }
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use super::{Dataset, check_root, no_split, whole};
+use super::{Dataset, TRAIN_TEST, check_root, no_split};
 use crate::formats::listing::folders_in;
 use crate::formats::{class_folders, flat_folder};
 use crate::source::Source;
-use crate::spec::{DatasetError, DatasetSpec, Split};
+use crate::spec::{DatasetError, DatasetSpec};
+use crate::split::Split;
 
 /// A folder of photos.
 pub const PHOTOS: Dataset = Dataset {
@@ -14,8 +15,9 @@ pub const PHOTOS: Dataset = Dataset {
     about: "any folder of images, without labels",
     layout: "files named as images (.jpg, .png, …), at any depth",
     splits: "all, every:…",
+    official: &[],
+    partitions: 0,
     open: |spec| {
-        whole(spec)?;
         check_root(&spec.root, PHOTOS.layout)?;
         flat_folder::open(&spec.root, "", |_| true)
     },
@@ -27,6 +29,8 @@ pub const FOLDERS: Dataset = Dataset {
     about: "any folder of class folders",
     layout: "<class>/image files; or train/<class>/… and val/<class>/… or test/<class>/… for official splits",
     splits: "all, class:…, every:…; train, test if so laid out",
+    official: TRAIN_TEST,
+    partitions: 0,
     open: open_folders,
 };
 

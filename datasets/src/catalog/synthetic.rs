@@ -1,6 +1,6 @@
 //! Procedural scenes, generated in memory: [`crate::synthetic`].
 
-use super::{Dataset, whole};
+use super::Dataset;
 use crate::spec::DatasetSpec;
 use crate::synthetic::Scenes;
 
@@ -13,10 +13,11 @@ pub const SYNTHETIC: Dataset = Dataset {
     about: "procedural 96×96 scenes with labels, boxes, masks, depth and flat cells; `seed` and `limit` choose which",
     layout: "nothing: no files are read",
     splits: "all, class:…, every:…",
+    official: &[],
+    partitions: 0,
     open: |spec: &DatasetSpec| {
-        whole(spec)?;
         // A limit without a split or shuffle is how many to generate; otherwise it is applied after them, to the default.
-        let plain = spec.split == crate::spec::Split::All && spec.classes.is_empty() && spec.shuffle_seed.is_none();
+        let plain = spec.split == crate::split::Split::All && spec.classes.is_empty() && spec.shuffle_seed.is_none();
         let count = spec.limit.filter(|_| plain).unwrap_or(DEFAULT_COUNT.max(spec.limit.unwrap_or(0)));
         Ok(Box::new(Scenes::new(spec.seed, count)))
     },

@@ -6,16 +6,24 @@
 use std::collections::HashSet;
 use std::fs;
 
-use super::{Dataset, check_root};
+use super::{Dataset, TRAIN_TEST, check_root};
 use crate::formats::flat_folder;
 use crate::source::Source;
-use crate::spec::{DatasetError, DatasetSpec, Split};
+use crate::spec::{DatasetError, DatasetSpec};
+use crate::split::Split;
 
 const LAYOUT: &str = "JPEGImages/*.jpg (and ImageSets/Main/{train,val}.txt), or VOC2012/ or VOC2007/ holding them";
 
 /// Pascal VOC 2007 or 2012.
-pub const VOC: Dataset =
-    Dataset { name: "voc", about: "Pascal VOC photos", layout: LAYOUT, splits: "all, train, test (= val)", open };
+pub const VOC: Dataset = Dataset {
+    name: "voc",
+    about: "Pascal VOC photos, without labels",
+    layout: LAYOUT,
+    splits: "all, train, test (= val)",
+    official: TRAIN_TEST,
+    partitions: 0,
+    open,
+};
 
 fn open(spec: &DatasetSpec) -> Result<Box<dyn Source>, DatasetError> {
     check_root(&spec.root, LAYOUT)?;

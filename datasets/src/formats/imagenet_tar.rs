@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use flate2::read::GzDecoder;
 use rayon::prelude::*;
 
-use super::mat5;
+use super::mat5::{self, Mat5Error};
 use super::tar_index::{Item, Member, Region, dataset, index, open_tar};
 use crate::source::Source;
 use crate::spec::DatasetError;
@@ -124,7 +124,7 @@ fn devkit(root: &Path) -> Result<Devkit, DatasetError> {
     let (meta, lines) =
         if unpacked { (read_file(&kit.join(META))?, read_file(&kit.join(GROUND_TRUTH))?) } else { unpack(&kit)? };
     let ground_truth = kit.join(GROUND_TRUTH);
-    let synsets = mat5::synsets(&meta).map_err(|error| DatasetError::malformed(&kit.join(META), error))?;
+    let synsets = synsets(&meta).map_err(|error| DatasetError::malformed(&kit.join(META), error))?;
     let wnids: HashMap<u32, &str> = synsets.iter().map(|synset| (synset.id, synset.wnid.as_str())).collect();
     let leaves = synsets.iter().filter(|synset| synset.num_children == 0);
     let mut classes: Vec<String> = leaves.map(|synset| synset.wnid.clone()).collect();
@@ -143,6 +143,22 @@ fn devkit(root: &Path) -> Result<Devkit, DatasetError> {
         })
         .collect::<Result<_, _>>()?;
     Ok(Devkit { labels, classes, ground_truth })
+}
+
+/// A node of ImageNet's tree.
+struct Synset {
+    /// `ILSVRC2012_ID`, counted from 1: what the ground truth is written in.
+    id: u32,
+    /// `WordNet` id, `n` and eight digits.
+    wnid: String,
+    /// How many nodes hang below it; the 1000 classes are the nodes with none.
+    num_children: u32,
+}
+
+fn synsets(meta: &[u8]) -> Result<Vec<Synset>, Mat5Error> {
+    mat5::structs(meta, "synsets", ["ILSVRC2012_ID", "WNID", "num_children"], |node| {
+        Ok(Synset { id: node.integer(0)?, wnid: node.text(1)?, num_children: node.integer(2)? })
+    })
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, DatasetError> {

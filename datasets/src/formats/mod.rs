@@ -7,11 +7,14 @@
 pub mod cifar;
 pub mod class_folders;
 pub mod classes;
+pub mod coco;
 pub mod flat_folder;
 pub mod hf_parquet;
 pub mod imagenet_tar;
 pub mod listing;
+pub mod lists;
 pub mod mat5;
 pub mod spans;
 pub mod tar_index;
+pub mod voc_xml;
 pub mod webdataset;

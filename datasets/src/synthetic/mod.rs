@@ -50,7 +50,7 @@ impl Source for Scenes {
         Ok(Raw::Rgb(self.scene(index).image))
     }
 
-    fn truth(&self, index: usize) -> Option<Truth> {
-        (index < self.manifest.entries.len()).then(|| self.scene(index).truth)
+    fn truth(&self, index: usize) -> Result<Option<Truth>, ReadError> {
+        Ok((index < self.manifest.entries.len()).then(|| self.scene(index).truth))
     }
 }

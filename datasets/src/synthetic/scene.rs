@@ -17,7 +17,7 @@ use std::f64::consts::TAU;
 use super::random::SplitMix64;
 use super::texture::smooth;
 use crate::pixels::Rgb8;
-use crate::source::{BoxPx, Truth};
+use crate::source::{BoxPx, Object, Truth};
 
 /// Side of a scene.
 pub const IMAGE_PX: usize = 96;
@@ -111,7 +111,7 @@ impl Scene {
         let truth = Truth {
             label: Some(label as u32),
             class: Some(class_names().swap_remove(label)),
-            boxes: vec![bounds(&mask)],
+            boxes: vec![Object::plain(Some(class_names().swap_remove(label)), bounds(&mask))],
             mask: Some(mask),
             depth: Some(canvas.depth),
             segments: Some(canvas.segment),

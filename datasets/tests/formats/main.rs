@@ -3,11 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod archives;
+mod devkits;
 mod hostile;
+mod hostile_lists;
 mod loose;
 mod order;
 mod real;
 mod records;
+mod transfer;
 
 use std::fs;
 use std::path::{Path, PathBuf};

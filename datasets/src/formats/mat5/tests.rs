@@ -10,7 +10,24 @@ use super::*;
 
 /// Written by `scipy.io.savemat`, see `tests/golden/make_synsets.py`.
 const COMPRESSED_FILE: &[u8] = include_bytes!("../../../tests/golden/synsets.mat");
+const LABELS_FILE: &[u8] = include_bytes!("../../../tests/golden/devkits/imagelabels.mat");
+const SETS_FILE: &[u8] = include_bytes!("../../../tests/golden/devkits/setid.mat");
+const NAMES_FILE: &[u8] = include_bytes!("../../../tests/golden/devkits/cars_meta.mat");
 const PLAIN_FILE: &[u8] = include_bytes!("../../../tests/golden/synsets_plain.mat");
+
+/// What ImageNet's devkit needs of its nodes.
+#[derive(Clone, Debug, PartialEq)]
+struct Synset {
+    id: u32,
+    wnid: String,
+    num_children: u32,
+}
+
+fn synsets(bytes: &[u8]) -> Result<Vec<Synset>, Mat5Error> {
+    structs(bytes, "synsets", ["ILSVRC2012_ID", "WNID", "num_children"], |node| {
+        Ok(Synset { id: node.integer(0)?, wnid: node.text(1)?, num_children: node.integer(2)? })
+    })
+}
 
 fn nodes() -> Vec<Synset> {
     [
@@ -30,6 +47,33 @@ fn nodes() -> Vec<Synset> {
 fn files_of_scipy_are_read() {
     assert_eq!(synsets(COMPRESSED_FILE).unwrap(), nodes());
     assert_eq!(synsets(PLAIN_FILE).unwrap(), nodes());
+}
+
+/// Numbers come as bytes and as doubles, text as a cell array; a variable is found behind others.
+#[test]
+fn arrays_of_numbers_and_text_are_read() {
+    assert_eq!(integers(LABELS_FILE, "labels").unwrap(), [2, 1, 3, 1, 2, 3]);
+    assert_eq!(integers(SETS_FILE, "tstid").unwrap(), [6, 4]);
+    let names = ["AM General Hummer SUV 2000", "Audi S4 Sedan 2007", "BMW Z4 Convertible 2012"];
+    assert_eq!(texts(NAMES_FILE, "class_names").unwrap(), names);
+    assert!(matches!(texts(LABELS_FILE, "labels"), Err(Mat5Error::NoVariable { kind: "cell array", name: "labels" })));
+    assert!(matches!(integers(NAMES_FILE, "class_names"), Err(Mat5Error::NoVariable { .. })));
+}
+
+/// Breaks if an array may hold more or fewer numbers than it says, or cells that are not text are passed over.
+#[test]
+fn arrays_that_contradict_themselves_are_refused() {
+    let numbers = |count, bytes: &[u8]| file(&matrix(9, [1, count], "labels", &tagged(UINT8, bytes)));
+    assert_eq!(integers(&numbers(3, &[1, 2, 3]), "labels").unwrap(), [1, 2, 3]);
+    assert!(matches!(integers(&numbers(4, &[1, 2, 3]), "labels"), Err(Mat5Error::Malformed(_))));
+    assert!(matches!(integers(&numbers(u32::MAX, &[1, 2, 3]), "labels"), Err(Mat5Error::Malformed(_))));
+    let halves = [1.0_f64, 0.5].map(f64::to_le_bytes).concat();
+    let error = integers(&file(&matrix(6, [1, 2], "labels", &tagged(9, &halves))), "labels").unwrap_err();
+    assert_eq!(error.to_string(), "labels number 2: element is not a whole number");
+    let cells = |count, cells: &[Vec<u8>]| file(&matrix(CELL_CLASS, [count, 1], "class_names", &cells.concat()));
+    let error = texts(&cells(2, &[utf16("a"), number(1)]), "class_names").unwrap_err();
+    assert_eq!(error.to_string(), "class_names number 2: cell is not text");
+    assert!(matches!(texts(&cells(u32::MAX, &[utf16("a")]), "class_names"), Err(Mat5Error::Truncated(_))));
 }
 
 fn tagged(kind: u32, data: &[u8]) -> Vec<u8> {
@@ -95,10 +139,10 @@ fn cells_of_the_wrong_kind_are_named() {
     let half = matrix(6, [1, 1], "", &tagged(9, &0.5_f64.to_le_bytes()));
     let empty = tagged(MATRIX, &[]);
     let two = matrix(6, [1, 2], "", &tagged(UINT8, &[1, 2]));
-    assert_eq!(error([number(1), number(0), number(1)]), "synset number 1: WNID is not text");
-    assert_eq!(error([utf16("n0"), number(0), half]), "synset number 1: ILSVRC2012_ID is not a whole number");
-    assert_eq!(error([utf16("n0"), empty, number(1)]), "synset number 1: num_children is not a whole number");
-    assert_eq!(error([utf16("n0"), two, number(1)]), "synset number 1: num_children is not a whole number");
+    assert_eq!(error([number(1), number(0), number(1)]), "synsets number 1: WNID is not text");
+    assert_eq!(error([utf16("n0"), number(0), half]), "synsets number 1: ILSVRC2012_ID is not a whole number");
+    assert_eq!(error([utf16("n0"), empty, number(1)]), "synsets number 1: num_children is not a whole number");
+    assert_eq!(error([utf16("n0"), two, number(1)]), "synsets number 1: num_children is not a whole number");
 }
 
 #[test]
@@ -107,10 +151,13 @@ fn other_files_are_told_apart() {
     let mut big_endian = PLAIN_FILE.to_vec();
     big_endian[124..128].copy_from_slice(b"\x01\x00MI");
     assert!(matches!(synsets(&big_endian), Err(Mat5Error::NotMat5)));
-    assert!(matches!(synsets(&file(b"")), Err(Mat5Error::NoSynsets)));
-    assert!(matches!(synsets(&file(&matrix(6, [1, 1], "synsets", &tagged(UINT8, &[1])))), Err(Mat5Error::NoSynsets)));
+    assert!(matches!(synsets(&file(b"")), Err(Mat5Error::NoVariable { .. })));
+    assert!(matches!(
+        synsets(&file(&matrix(6, [1, 1], "synsets", &tagged(UINT8, &[1])))),
+        Err(Mat5Error::NoVariable { .. })
+    ));
     let no_children = struct_of(0, &FIELDS[..1], &[]);
-    assert!(matches!(synsets(&file(&no_children)), Err(Mat5Error::NoField("ILSVRC2012_ID"))));
+    assert!(matches!(synsets(&file(&no_children)), Err(Mat5Error::NoField { field: "ILSVRC2012_ID", .. })));
 }
 
 /// A count of four thousand million in a file of a few hundred bytes is refused before anything is reserved for it.
@@ -129,7 +176,7 @@ fn inflation_is_bounded() {
     encoder.write_all(&(body as u32).to_le_bytes()).unwrap();
     encoder.write_all(&vec![0; body]).unwrap();
     let bomb = tagged(COMPRESSED, &encoder.finish().unwrap());
-    assert!(matches!(synsets(&file(&bomb.repeat(2))), Err(Mat5Error::NoSynsets)));
+    assert!(matches!(synsets(&file(&bomb.repeat(2))), Err(Mat5Error::NoVariable { .. })));
     assert!(matches!(synsets(&file(&bomb.repeat(3))), Err(Mat5Error::TooLarge)));
 }
 
@@ -147,6 +194,11 @@ proptest! {
     fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..2048)) {
         let _ = synsets(&bytes);
         let _ = synsets(&file(&bytes));
+        for named in ["labels", "names"] {
+            let _ = (integers(&file(&bytes), named), texts(&file(&bytes), named));
+        }
+        let _ = integers(&file(&matrix(9, [1, 2], "labels", &bytes)), "labels");
+        let _ = texts(&file(&matrix(CELL_CLASS, [1, 2], "labels", &bytes)), "labels");
     }
 
     #[test]

@@ -70,7 +70,7 @@ fn masks_boxes_segments_and_depths_agree() {
     for scene in scenes().take(200) {
         let Truth { boxes, mask, depth, segments, flat, .. } = scene.truth;
         let (mask, depth, segments) = (mask.unwrap(), depth.unwrap(), segments.unwrap());
-        let BoxPx { x0, y0, x1, y1 } = boxes[0];
+        let BoxPx { x0, y0, x1, y1 } = boxes[0].area;
         assert!(x1 - x0 >= 20 && y1 - y0 >= 20 && x1 <= 96 && y1 <= 96);
         for (index, &inside) in mask.iter().enumerate() {
             let (y, x) = ((index / IMAGE_PX) as u32, (index % IMAGE_PX) as u32);
