@@ -56,6 +56,26 @@ pub enum ReportError {
         /// Bytes of width × height × 3.
         wanted: usize,
     },
+    /// A map's grid and values disagree.
+    #[error("figure {figure}: a map of image {image} has {found} values, not {wanted}; remove its part and run again")]
+    MapSize {
+        /// Figure.
+        figure: &'static str,
+        /// Image index.
+        image: u32,
+        /// Values found.
+        found: usize,
+        /// Patches of the grid.
+        wanted: usize,
+    },
+    /// The numbers of a table or figure could not be encoded.
+    #[error("the numbers of {id}: {source}")]
+    Numbers {
+        /// Table or figure.
+        id: String,
+        /// The writer's own words.
+        source: Box<schemas::TableError>,
+    },
     /// The report cannot be written.
     #[error(transparent)]
     Write(#[from] engine::StageError),

@@ -2,7 +2,7 @@
 //! every table of a store.
 //!
 //! A [`Study`] names its [`Subject`]s (one model on one dataset, and where its finished tables lie). [`write()`] makes
-//! the report: `tables/<id>.{md,csv,tex}`, `figures/<id>.svg`, `report.md` and one self-contained `report.html`. The
+//! the report: `tables/<id>.{md,csv,tex,parquet}`, `figures/<id>.{svg,csv,parquet}`, `report.md` and one self-contained `report.html`. The
 //! bytes depend on the study and the tables alone, so equal runs give equal reports.
 //!
 //! Adding a table is a file in `tables/` and a line in [`tables::TABLES`]; a figure, likewise in [`figures::FIGURES`].

@@ -46,6 +46,8 @@ pub struct Subject {
     pub preprocessing: String,
     /// `f32`, `bf16`, …
     pub precision: String,
+    /// What was changed while the model ran, in words that tell two changes apart, or empty.
+    pub change: String,
     /// How an outlier is told from a normal token.
     pub outlier_policy: String,
     /// Whether that rule calls some patches outliers in any model: a share or a rank does.

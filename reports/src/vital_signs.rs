@@ -166,7 +166,8 @@ mod tests {
 
     fn measured(subject: &Subject, calibrations: Vec<Calibration>, scores: Vec<Score>) -> Measured<'_> {
         let scores = scores.into_iter().collect();
-        Measured { subject, scores, images: Some(60), skipped: BTreeMap::new(), calibrations }
+        let curves = schemas::tables::Curves::default();
+        Measured { subject, scores, images: Some(60), skipped: BTreeMap::new(), calibrations, curves }
     }
 
     /// Breaks when the table says from where on there are outliers in a model that has none.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use engine::StageError;
 use engine::store::write_atomic;
+use schemas::Frame;
 
 use crate::error::{ReportError, nearest};
 use crate::figures::{FIGURES, Figure};
@@ -45,7 +46,8 @@ pub struct ReportWritten {
     pub untested: Vec<String>,
 }
 
-/// Writes `report.html`, `report.md`, `tables/<id>.{md,csv,tex}` and `figures/<id>.{svg,png}` into `out`.
+/// Writes `report.html`, `report.md`, `tables/<id>.{md,csv,tex,parquet}` and `figures/<id>.{svg,png,csv,parquet}` into
+/// `out`. The CSV and Parquet of a figure are the numbers that it shows.
 ///
 /// Files of an earlier report that this one does not have are left alone.
 pub fn write(study: &Study, out: &Path) -> Result<ReportWritten, ReportError> {
@@ -71,7 +73,10 @@ pub fn write(study: &Study, out: &Path) -> Result<ReportWritten, ReportError> {
         }
         match (entry.build)(&context)? {
             Some(figure) => figures.push(figure),
-            None if study.wanted.iter().any(|w| w == entry.id) => written.empty.push(entry.id.to_owned()),
+            // A table may answer to the same name.
+            None if study.wanted.iter().any(|w| w == entry.id) && !TABLES.iter().any(|t| t.id == entry.id) => {
+                written.empty.push(entry.id.to_owned());
+            }
             None => {}
         }
     }
@@ -146,7 +151,9 @@ fn put_all(report: &Report, out: &Path, files: &mut Vec<PathBuf>) -> Result<(), 
     for table in std::iter::once(&report.subjects).chain(&report.tables) {
         let path = |extension: &str| out.join("tables").join(format!("{}.{extension}", table.id));
         put(path("md"), markdown::table(table).as_bytes())?;
-        put(path("csv"), csv::table(table).as_bytes())?;
+        let cells = csv::cells(table);
+        put(path("csv"), csv::frame(&cells).as_bytes())?;
+        put(path("parquet"), &parquet(table.id, &cells)?)?;
         put(path("tex"), latex::table(table).as_bytes())?;
     }
     for figure in &report.figures {
@@ -155,8 +162,14 @@ fn put_all(report: &Report, out: &Path, files: &mut Vec<PathBuf>) -> Result<(), 
         if let Some(png) = &figure.png {
             put(path("png"), png)?;
         }
+        put(path("csv"), csv::frame(&figure.data).as_bytes())?;
+        put(path("parquet"), &parquet(figure.id, &figure.data)?)?;
     }
     put(out.join("report.md"), markdown::report(report).as_bytes())?;
     // The page is last: who sees it sees everything that it speaks of.
     put(out.join("report.html"), html::page(report).as_bytes())
+}
+
+fn parquet(id: &str, numbers: &Frame) -> Result<Vec<u8>, ReportError> {
+    numbers.parquet().map_err(|source| ReportError::Numbers { id: id.to_owned(), source: Box::new(source) })
 }

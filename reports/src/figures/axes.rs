@@ -36,7 +36,12 @@ impl Scale {
 
     /// Ticks within the domain.
     pub fn ticks(&self) -> Vec<Tick> {
-        if self.log { self.log_ticks() } else { self.linear_ticks() }
+        if !self.log {
+            return self.linear_ticks();
+        }
+        // Within less than an octave round numbers say more than powers do.
+        let ticks = self.log_ticks();
+        if ticks.iter().filter(|(_, label)| label.is_some()).count() > 1 { ticks } else { self.linear_ticks() }
     }
 
     fn log_ticks(&self) -> Vec<Tick> {
@@ -107,14 +112,8 @@ pub struct Plot {
 impl Plot {
     /// Draws ticks, grid and axis labels.
     pub fn axes(&self, svg: &mut Svg, x_label: &str, y_label: &str) {
-        let (right, bottom) = (self.left + self.width, self.top + self.height);
-        for (value, label) in self.y.ticks() {
-            let y = self.y.at(value);
-            if let Some(label) = label {
-                svg.line("vf-grid", (self.left, y), (right, y));
-                svg.text(self.left - 7.0, y + 3.5, Anchor::End, Ink::Tick, &label);
-            }
-        }
+        self.rows(svg, y_label);
+        let bottom = self.top + self.height;
         for (value, label) in self.x.ticks() {
             let x = self.x.at(value);
             let length = if label.is_some() { 5.0 } else { 3.0 };
@@ -123,8 +122,20 @@ impl Plot {
                 svg.text(x, bottom + 17.0, Anchor::Middle, Ink::Tick, &label);
             }
         }
-        svg.line("vf-axis", (self.left, bottom), (right, bottom));
         svg.text(self.left + self.width / 2.0, bottom + 34.0, Anchor::Middle, Ink::Tick, x_label);
+    }
+
+    /// Draws what a plot without a horizontal scale has: the vertical ticks, their grid and label, and the ground.
+    pub fn rows(&self, svg: &mut Svg, y_label: &str) {
+        let (right, bottom) = (self.left + self.width, self.top + self.height);
+        for (value, label) in self.y.ticks() {
+            let y = self.y.at(value);
+            if let Some(label) = label {
+                svg.line("vf-grid", (self.left, y), (right, y));
+                svg.text(self.left - 7.0, y + 3.5, Anchor::End, Ink::Tick, &label);
+            }
+        }
+        svg.line("vf-axis", (self.left, bottom), (right, bottom));
         svg.text_up(self.left - 44.0, self.top + self.height / 2.0, Anchor::Middle, Ink::Tick, y_label);
     }
 }
@@ -139,6 +150,13 @@ mod tests {
         assert_eq!([s.at(1.0), s.at(10.0), s.at(100.0), s.at(1e9), s.at(0.0)], [0.0, 100.0, 200.0, 200.0, 0.0]);
         let labels: Vec<String> = s.ticks().into_iter().filter_map(|t| t.1).collect();
         assert_eq!(labels, ["1", "2", "5", "10", "20", "50", "100"]);
+    }
+
+    #[test]
+    fn a_short_log_scale_has_labels_too() {
+        let labels: Vec<String> =
+            Scale::log((38.0, 49.0), (0.0, 1.0)).ticks().into_iter().filter_map(|t| t.1).collect();
+        assert_eq!(labels, ["40", "45"]);
     }
 
     #[test]

@@ -35,6 +35,19 @@ pub fn viridis(t: f64) -> [u8; 3] {
     })
 }
 
+/// Blue at −1, white at 0, red at 1; what lies outside takes the nearest end. Five stops of `ColorBrewer`'s `RdBu`.
+pub fn signed(t: f64) -> [u8; 3] {
+    const STOPS: [[u8; 3]; 5] =
+        [[0x05, 0x30, 0x61], [0x43, 0x93, 0xc3], [0xf7, 0xf7, 0xf7], [0xd6, 0x60, 0x4d], [0x67, 0x00, 0x1f]];
+    let at = (t.clamp(-1.0, 1.0) + 1.0) * 2.0;
+    let low = (at as usize).min(STOPS.len() - 2);
+    let part = at - low as f64;
+    std::array::from_fn(|c| {
+        let (a, b) = (f64::from(STOPS[low][c]), f64::from(STOPS[low + 1][c]));
+        (a + (b - a) * part).round() as u8
+    })
+}
+
 /// `#rrggbb`.
 pub fn hex([r, g, b]: [u8; 3]) -> String {
     format!("#{r:02x}{g:02x}{b:02x}")
@@ -76,6 +89,7 @@ mod tests {
         assert_eq!(viridis(f64::NAN), [0x80; 3]);
         assert_eq!(viridis(1.0 / 15.0), VIRIDIS[1]);
         assert_eq!(hex(viridis(0.0)), "#440154");
+        assert_eq!([hex(signed(-9.0)), hex(signed(0.0)), hex(signed(1.0))], ["#053061", "#f7f7f7", "#67001f"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use super::fig7::rarest;
 use super::histograms::{Histogram, Histograms, edges, steps};
 use super::svg::{Anchor, Ink, Svg};
-use super::{Figure, colormap, panels};
+use super::{Figure, colormap, histograms, panels};
 use crate::error::ReportError;
 use crate::tables::{Context, Measured};
 
@@ -46,6 +46,10 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
             }
         }
     }
+    let mut data = histograms::data();
+    for (m, (kind, histogram)) in rows.iter().flatten().flat_map(|(m, curves)| curves.iter().map(move |c| (m, c))) {
+        histograms::put(&mut data, m.subject, &m.subject.site, kind, histogram);
+    }
     Ok(Some(Figure {
         id: "fig15",
         title: "Norms of [CLS], registers and patches (after Figure 15 of Darcet et al.)".to_owned(),
@@ -56,7 +60,9 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
             .to_owned(),
         protocol: "docs/protocols/fig15.md",
         svg: svg.finish(),
+        parts: vec![],
         png: None,
+        data,
     }))
 }
 

@@ -4,12 +4,15 @@
 //! differ in scale by more than outliers do within one. Protocol: `docs/protocols/fig3.md`.
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
 
-use image::{ImageFormat, Rgb, RgbImage, imageops};
+use image::{Rgb, RgbImage, imageops};
+use schemas::Frame;
 use schemas::tables::{Pictures, TokenStats};
 
 use super::axes::Scale;
+use super::portraits::{PICTURES, file_name, picture};
+use super::rasters::{png, thumbnail};
+use super::sheet::shortened;
 use super::svg::{Anchor, Ink, Svg};
 use super::{Figure, colormap, panels};
 use crate::error::ReportError;
@@ -18,8 +21,9 @@ use crate::render::number;
 use crate::study::Subject;
 use crate::tables::{Context, Unit};
 
-/// Pictures in a row.
-const PICTURES: usize = 6;
+/// Names that ask for it.
+pub const NAMES: &[&str] = &["fig3", "study_fig9", "study_fig16", "study_fig17"];
+
 /// Room of the names at the left, px.
 const NAMES_PX: f64 = 168.0;
 /// Room of the colour scale at the right, px.
@@ -81,32 +85,73 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
     Ok(Some(Figure {
         id: "fig3",
         title: "Norms of patches on pictures (after Figure 3 of Darcet et al.)".to_owned(),
-        caption: "Pictures as the model saw them, and the L2 norm of each patch token at the site named beside each row, \
-                  before the final LayerNorm. Every row has a colour scale of its own. Framed: patches that the row's policy \
-                  calls outliers."
-            .to_owned(),
+        caption: format!(
+            "Pictures as the model saw them, and the L2 norm of each patch token at the site named beside each row, before \
+             the final LayerNorm. Every row has a colour scale of its own. Framed: patches that the row's policy calls \
+             outliers.{}",
+            shares(context)
+        ),
         protocol: "docs/protocols/fig3.md",
         svg: svg.finish(),
-        png: Some(png(&stacked(&rasters))?),
+        parts: vec![],
+        png: Some(png("fig3", &stacked(&rasters))?),
+        data: data(&blocks),
     }))
 }
 
+/// The share of outliers of each model over all images, with its 95 % interval.
+fn shares(context: &Context) -> String {
+    let mut sentences = Vec::new();
+    for m in &context.measured {
+        let Some(score) = m.scores.at("detection", "outlier", "share_frac", &m.subject.site) else { continue };
+        let Some(share) = score.value.map(|v| 100.0 * v) else { continue };
+        let interval = score.stderr.map_or_else(String::new, |e| {
+            let (low, high) = ((share - 196.0 * e).max(0.0), (share + 196.0 * e).min(100.0));
+            format!(" (95 % interval {} to {})", number(low, Unit::Share), number(high, Unit::Share))
+        });
+        sentences.push(format!("{}: {} %{interval}", panels::name(m), number(share, Unit::Share)));
+    }
+    if sentences.is_empty() {
+        return String::new();
+    }
+    format!(" Outliers among the patches of all images: {}.", sentences.join("; "))
+}
+
+fn data(blocks: &[Block]) -> Frame {
+    let mut data = Frame::new(["model", "dataset", "site", "image", "name", "row", "col", "norm", "outlier"]);
+    for block in blocks {
+        for row in &block.rows {
+            for ((image, name, _), map) in block.pictures.iter().zip(&row.maps) {
+                for ((patch_row, col), (norm, outlier)) in &map.patches {
+                    data.push([
+                        (&row.subject.model).into(),
+                        block.dataset.into(),
+                        (&row.subject.site).into(),
+                        u64::from(*image).into(),
+                        name.into(),
+                        u64::from(*patch_row).into(),
+                        u64::from(*col).into(),
+                        f64::from(*norm).into(),
+                        u64::from(*outlier).into(),
+                    ]);
+                }
+            }
+        }
+    }
+    data
+}
+
 fn pictures(subject: &Subject) -> Result<Vec<(u32, String, RgbImage)>, ReportError> {
-    let mut pictures = Vec::new();
+    let mut pictures: Vec<(u32, String, RgbImage)> = Vec::new();
     each_batch::<Pictures>(subject, |batch| {
         for i in 0..batch.image.len() {
             if pictures.len() == PICTURES {
                 return Ok(Go::Stop);
             }
-            let (w, h) = (batch.width_px[i], batch.height_px[i]);
-            let name = batch.name[i].to_string();
-            let found = batch.rgb[i].len();
-            let wanted = w as usize * h as usize * 3;
-            let picture = RgbImage::from_raw(w, h, batch.rgb[i].clone()).filter(|_| w > 0 && h > 0 && found == wanted);
-            let Some(picture) = picture else {
-                return Err(ReportError::PictureSize { figure: "fig3", name, found, wanted });
-            };
-            pictures.push((batch.image[i], name, picture));
+            // Another pass may have pictured the same images at another size.
+            if pictures.iter().all(|(image, _, _)| *image != batch.image[i]) {
+                pictures.push((batch.image[i], batch.name[i].to_string(), picture("fig3", &batch, i)?));
+            }
         }
         Ok(Go::On)
     })?;
@@ -156,7 +201,7 @@ fn draw(svg: &mut Svg, block: &Block, top: f64) -> Result<RgbImage, ReportError>
     let mut rows: Vec<Vec<RgbImage>> = vec![vec![]];
     for (i, (_, name, picture)) in block.pictures.iter().enumerate() {
         let size = fitted(picture, height);
-        svg.picture((column_left(i), y), size, &png(picture)?, name, false);
+        svg.picture((column_left(i), y), size, &png("fig3", &thumbnail(picture))?, name, false);
         svg.text(column_left(i), y + height + 13.0, Anchor::Start, Ink::Tick, &shortened(file_name(name), NAME_CHARS));
         rows[0].push(picture.clone());
     }
@@ -172,7 +217,7 @@ fn draw(svg: &mut Svg, block: &Block, top: f64) -> Result<RgbImage, ReportError>
             let size = fitted(&block.pictures[i].2, height);
             let raster = map.raster(scale);
             let outliers = map.patches.values().filter(|(_, outlier)| *outlier).count();
-            svg.picture((column_left(i), y), size, &png(&raster)?, &block.pictures[i].1, true);
+            svg.picture((column_left(i), y), size, &png("fig3", &raster)?, &block.pictures[i].1, true);
             let largest = map.patches.values().map(|(norm, _)| f64::from(*norm)).fold(0.0, f64::max);
             let below = match outliers {
                 0 => format!("max {}", number(largest, Unit::Number)),
@@ -202,22 +247,6 @@ fn fitted(picture: &RgbImage, height: f64) -> (f64, f64) {
 const NAME_CHARS: usize = 17;
 /// Characters of a model's name that fit beside its maps.
 const MODEL_CHARS: usize = 20;
-
-/// A name cut in its middle: what names share is often at the beginning, and numbers stand at the end.
-fn shortened(name: &str, room: usize) -> String {
-    let chars: Vec<char> = name.chars().collect();
-    if chars.len() <= room {
-        return name.to_owned();
-    }
-    let (head, tail) = (room / 2, room - 1 - room / 2);
-    let text = |part: &[char]| part.iter().collect::<String>();
-    format!("{}…{}", text(&chars[..head]), text(&chars[chars.len() - tail..]))
-}
-
-/// The last part of a path.
-fn file_name(path: &str) -> &str {
-    path.rsplit(['/', '\\']).next().unwrap_or(path)
-}
 
 /// Smallest and largest norm of a row.
 fn range(row: &Maps) -> (f64, f64) {
@@ -293,14 +322,6 @@ fn stacked(rasters: &[RgbImage]) -> RgbImage {
     out
 }
 
-fn png(picture: &RgbImage) -> Result<Vec<u8>, ReportError> {
-    let mut bytes = Cursor::new(Vec::new());
-    picture
-        .write_to(&mut bytes, ImageFormat::Png)
-        .map_err(|source| ReportError::Picture { figure: "fig3", source: Box::new(source) })?;
-    Ok(bytes.into_inner())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -318,13 +339,5 @@ mod tests {
         assert_eq!(middle(1, 1), [0x80; 3]);
         assert_eq!(image.get_pixel(0, 8).0, OUTLIER);
         assert_eq!(image.get_pixel(0, 0).0, colormap::viridis(0.0));
-    }
-
-    #[test]
-    fn long_names_are_cut_in_the_middle() {
-        let name = file_name("val/n01440764/ILSVRC2012_val_00000293.JPEG");
-        assert_eq!(shortened(name, 17), "ILSVRC20…293.JPEG");
-        assert_eq!(shortened("a.png", 17), "a.png");
-        assert_eq!(shortened("狗狗狗狗狗", 3), "狗…狗");
     }
 }

@@ -5,7 +5,7 @@
 
 use super::histograms::{Histogram, Histograms, edges, steps, total};
 use super::svg::{Anchor, Ink, Svg};
-use super::{Figure, colormap, panels};
+use super::{Figure, colormap, histograms, panels};
 use crate::error::ReportError;
 use crate::models::base;
 use crate::tables::{Context, Measured};
@@ -38,6 +38,10 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
     for (i, panel) in drawn.iter().enumerate() {
         draw(&mut svg, i, panel);
     }
+    let mut data = histograms::data();
+    for (m, histogram) in drawn.iter().flat_map(|panel| &panel.curves) {
+        histograms::put(&mut data, m.subject, &m.subject.site, "patch", histogram);
+    }
     Ok(Some(Figure {
         id: "fig7",
         title: "Norms of patches without and with registers (after Figure 7 of Darcet et al.)".to_owned(),
@@ -47,7 +51,9 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
             .to_owned(),
         protocol: "docs/protocols/fig7.md",
         svg: svg.finish(),
+        parts: vec![],
         png: None,
+        data,
     }))
 }
 

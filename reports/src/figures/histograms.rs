@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use schemas::Frame;
 use schemas::tables::NormHistograms;
 
 use crate::error::ReportError;
@@ -73,6 +74,27 @@ impl Histograms {
         let block = |site: &str| site.strip_prefix("block_")?.parse::<usize>().ok();
         let sites = self.0.iter().filter_map(|(site, kinds)| Some((block(site)?, kinds.get("patch")?)));
         sites.filter(|(_, h)| total(h) > 0).collect()
+    }
+}
+
+/// Columns of the data of a figure made of histograms: a row per bin.
+pub fn data() -> Frame {
+    Frame::new(["model", "dataset", "registers", "site", "kind", "low", "high", "tokens"])
+}
+
+/// Adds a histogram to the data of a figure.
+pub fn put(data: &mut Frame, subject: &Subject, site: &str, kind: &str, histogram: &Histogram) {
+    for bin in histogram.values() {
+        data.push([
+            (&subject.model).into(),
+            (&subject.dataset).into(),
+            (subject.registers as u64).into(),
+            site.into(),
+            kind.into(),
+            bin.low.into(),
+            bin.high.into(),
+            bin.tokens.into(),
+        ]);
     }
 }
 

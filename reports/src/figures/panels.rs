@@ -67,21 +67,18 @@ pub fn corner(i: usize) -> (f64, f64) {
     (PANEL.0 * (i % COLUMNS) as f64, PANEL.1 * (i / COLUMNS) as f64)
 }
 
+/// The plot inside panel `i`; each scale is made from the px that it covers.
+pub fn plot(i: usize, x: impl Fn((f64, f64)) -> Scale, y: impl Fn((f64, f64)) -> Scale) -> Plot {
+    let (corner_x, corner_y) = corner(i);
+    let (left, top) = (corner_x + MARGIN.0, corner_y + MARGIN.1);
+    let (width, height) = (PANEL.0 - MARGIN.0 - MARGIN.2, PANEL.1 - MARGIN.1 - MARGIN.3);
+    Plot { left, top, width, height, x: x((left, left + width)), y: y((top + height, top)) }
+}
+
 /// The plot inside panel `i`: norms across, shares (log) upwards.
 pub fn shares(i: usize, norms: (f64, f64), floor: f64) -> Plot {
-    let (x, y) = corner(i);
-    let (left, top) = (x + MARGIN.0, y + MARGIN.1);
-    let (width, height) = (PANEL.0 - MARGIN.0 - MARGIN.2, PANEL.1 - MARGIN.1 - MARGIN.3);
     // A tenth of a margin on a log axis keeps the outermost bins off the frame.
-    let norms = (norms.0 / 1.1, norms.1 * 1.1);
-    Plot {
-        left,
-        top,
-        width,
-        height,
-        x: Scale::log(norms, (left, left + width)),
-        y: Scale::log((floor, 1.0), (top + height, top)),
-    }
+    plot(i, |range| Scale::log((norms.0 / 1.1, norms.1 * 1.1), range), |range| Scale::log((floor, 1.0), range))
 }
 
 /// The lowest share that a plot must show: a decade below the rarest bin, at most 1e-2.
@@ -90,6 +87,11 @@ pub fn floor(rarest: f64) -> f64 {
         return 1e-2;
     }
     10f64.powf(rarest.log10().floor()).min(1e-2)
+}
+
+/// `model on dataset`.
+pub fn name(m: &Measured) -> String {
+    format!("{} on {}", m.subject.model, m.subject.dataset)
 }
 
 /// `4 registers`.

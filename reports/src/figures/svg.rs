@@ -131,6 +131,22 @@ impl Svg {
         );
     }
 
+    /// A dashed line through points.
+    pub fn dashes(&mut self, points: &[(f64, f64)], stroke: &str, width: f64) {
+        let d = path(points);
+        let _ = writeln!(
+            self.body,
+            "<path d=\"{d}\" fill=\"none\" stroke=\"{stroke}\" stroke-width=\"{}\" stroke-dasharray=\"5 3\"/>",
+            px(width)
+        );
+    }
+
+    /// A pale closed shape, such as a band of error.
+    pub fn shape(&mut self, points: &[(f64, f64)], fill: &str) {
+        let d = path(points);
+        let _ = writeln!(self.body, "<path d=\"{d}Z\" fill=\"{fill}\" fill-opacity=\"0.18\"/>");
+    }
+
     /// A black line on a white one, legible over any colour; dashed when `dash` is above 0.
     pub fn halo(&mut self, points: &[(f64, f64)], dash: f64) {
         let d = path(points);

@@ -1,12 +1,12 @@
-//! CSV (RFC 4180), one line per cell: what a program reads.
+//! CSV (RFC 4180): what a program reads. A table has one line per cell.
 
-use std::fmt::Write as _;
+use schemas::Frame;
+use schemas::frame::Value;
 
 use super::legible;
-use crate::tables::{Cell, Table, Unit};
-
-const HEADER: &str = "table,group,about,row,column,column_detail,value,unit,std,stderr,n,draws,images_without,text,\
-                      weights,beside,beside_value,beside_std,verdict,notes\r\n";
+use crate::study::Provenance;
+use crate::tables::{Beside, Cell, Table, Unit};
+use crate::verdict::Verdict;
 
 /// Quotes foreign text. What a spreadsheet would run as a formula is preceded by an apostrophe.
 pub fn escape(text: &str) -> String {
@@ -17,63 +17,107 @@ pub fn escape(text: &str) -> String {
     if text.contains([',', '"', ';']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
 
-/// A table. A cell with several numbers beside it has a line for each.
-pub fn table(table: &Table) -> String {
-    let mut out = HEADER.to_owned();
+/// Any frame. Numbers of a list stand in one field with spaces between.
+pub fn frame(frame: &Frame) -> String {
+    let mut out = format!("{}\r\n", frame.names().join(","));
+    for i in 0..frame.rows() {
+        let fields: Vec<String> = frame.row(i).map(|value| field(&value)).collect();
+        out.push_str(&fields.join(","));
+        out.push_str("\r\n");
+    }
+    out
+}
+
+fn field(value: &Value) -> String {
+    match value {
+        Value::Text(text) => escape(text),
+        Value::Number(number) => number.map_or_else(String::new, |x| x.to_string()),
+        Value::Count(count) => count.map_or_else(String::new, |n| n.to_string()),
+        Value::List(values) => values.iter().map(f32::to_string).collect::<Vec<_>>().join(" "),
+    }
+}
+
+/// The numbers of a table, one row per cell. A cell with several numbers beside it has a row for each.
+pub fn cells(table: &Table) -> Frame {
+    let mut out = Frame::new([
+        "table",
+        "group",
+        "about",
+        "row",
+        "column",
+        "column_detail",
+        "value",
+        "unit",
+        "std",
+        "stderr",
+        "n",
+        "draws",
+        "images_without",
+        "text",
+        "weights",
+        "beside",
+        "beside_value",
+        "beside_std",
+        "verdict",
+        "notes",
+    ]);
     for (group, row, column, cell) in table.cells() {
         if *cell == Cell::default() {
             continue;
         }
-        let mut head = vec![table.id.to_owned()];
-        head.extend([&group.label, &group.about.join("; "), &row.label, &column.label, &column.sub].map(|t| escape(t)));
-        head.extend(ours(cell));
-        let notes = escape(&cell.notes.join("; "));
-        if cell.beside.is_empty() {
-            let _ = write!(out, "{},,,,,{notes}\r\n", head.join(","));
-        }
-        for b in &cell.beside {
+        let nothing = Beside {
+            who: "",
+            text: String::new(),
+            value: None,
+            std: None,
+            verdict: Verdict::NotComparable(String::new()),
+        };
+        let beside = if cell.beside.is_empty() { std::slice::from_ref(&nothing) } else { &cell.beside };
+        for b in beside {
             let verdict = match &b.verdict {
-                crate::verdict::Verdict::NotComparable(why) => why,
+                Verdict::NotComparable(why) => why,
                 other => other.label(),
             };
-            let tail = [b.who.to_owned(), optional(b.value), optional(b.std), escape(verdict), notes.clone()];
-            let _ = write!(out, "{},{}\r\n", head.join(","), tail.join(","));
+            let ours = cell.ours.as_ref();
+            out.push([
+                table.id.into(),
+                (&group.label).into(),
+                group.about.join("; ").into(),
+                (&row.label).into(),
+                (&column.label).into(),
+                (&column.sub).into(),
+                ours.map(|v| v.value).into(),
+                ours.map_or("", |v| unit(v.unit)).into(),
+                ours.and_then(|v| v.std).into(),
+                ours.and_then(|v| v.stderr).into(),
+                ours.map(|v| v.n).into(),
+                ours.map(|v| u64::from(v.draws)).into(),
+                ours.map(|v| u64::from(v.images_without)).into(),
+                (&cell.text).into(),
+                cell.provenance.map_or("", Provenance::label).into(),
+                b.who.into(),
+                b.value.into(),
+                b.std.into(),
+                verdict.into(),
+                cell.notes.join("; ").into(),
+            ]);
         }
     }
     out
 }
 
-fn ours(cell: &Cell) -> [String; 9] {
-    let weights = cell.provenance.map_or("", crate::study::Provenance::label).to_owned();
-    let text = escape(&cell.text);
-    let Some(v) = &cell.ours else {
-        let empty = String::new;
-        return [empty(), empty(), empty(), empty(), empty(), empty(), empty(), text, weights];
-    };
-    let unit = match v.unit {
+fn unit(unit: Unit) -> &'static str {
+    match unit {
         Unit::Percent | Unit::Share => "%",
         Unit::Number | Unit::Count => "",
-    };
-    [
-        v.value.to_string(),
-        unit.to_owned(),
-        optional(v.std),
-        optional(v.stderr),
-        v.n.to_string(),
-        v.draws.to_string(),
-        v.images_without.to_string(),
-        text,
-        weights,
-    ]
-}
-
-fn optional(x: Option<f64>) -> String {
-    x.map_or_else(String::new, |x| x.to_string())
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{HEADER, escape};
+    use schemas::Frame;
+
+    use super::{escape, frame};
 
     #[test]
     fn formulas_and_quotes_are_text() {
@@ -83,8 +127,12 @@ mod tests {
         assert_eq!(escape("a,b"), "\"a,b\"");
     }
 
+    /// Breaks when a null reads as zero, or a list runs into its neighbours.
     #[test]
-    fn the_header_has_twenty_columns() {
-        assert_eq!(HEADER.split(',').count(), 20);
+    fn a_frame_has_a_line_per_row() {
+        let mut f = Frame::new(["who", "x", "n", "map"]);
+        f.push(["a,b".into(), 0.5.into(), 3_u64.into(), [1.5_f32, -2.0][..].into()]);
+        f.push(["=c".into(), None::<f64>.into(), None::<u64>.into(), [][..].into()]);
+        assert_eq!(frame(&f), "who,x,n,map\r\n\"a,b\",0.5,3,1.5 -2\r\n'=c,,,\r\n");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Footnotes, PAPER_URL, Report, Shown, group_heading, legible, shown};
+use super::{Footnotes, PAPER_URL, Report, Shown, group_heading, legible, pictures, shown};
 use crate::figures::Figure;
 use crate::tables::{Column, Group, Table};
 use crate::verdict::Verdict;
@@ -53,8 +53,8 @@ pub fn page(report: &Report) -> String {
     out.push_str("<nav><ul>\n");
     let sections = std::iter::once(&report.subjects)
         .chain(&report.tables)
-        .map(|t| (t.id, &t.title))
-        .chain(report.figures.iter().map(|f| (f.id, &f.title)));
+        .map(|t| (t.id.to_owned(), &t.title))
+        .chain(report.figures.iter().map(|f| (anchor(f), &f.title)));
     for (id, title) in sections {
         let _ = writeln!(out, "<li><a href=\"#{id}\">{}</a></li>", escape(title));
     }
@@ -63,9 +63,8 @@ pub fn page(report: &Report) -> String {
     for t in &report.tables {
         out.push_str(&table(t));
     }
-    for f in &report.figures {
-        out.push_str(&figure(f));
-    }
+    let figures: String = report.figures.iter().map(figure).collect();
+    out.push_str(&pictures::once(&figures));
     out.push_str("</main>\n</body>\n</html>\n");
     out
 }
@@ -195,16 +194,23 @@ fn marks(notes: &[usize]) -> String {
     format!("<sup>{}</sup>", notes.join(","))
 }
 
+/// A table and a figure may have one name.
+fn anchor(figure: &Figure) -> String {
+    format!("figure-{}", figure.id)
+}
+
 fn figure(figure: &Figure) -> String {
     format!(
-        "<section id=\"{}\">\n<h2>{}</h2>\n<figure>\n{}<figcaption class=\"caption\">{} <span class=\"how\">How it is made: \
-         <code>{}</code></span></figcaption>\n</figure>\n</section>\n",
-        figure.id,
+        "<section id=\"{}\">\n<h2>{}</h2>\n<figure>\n<div class=\"scroll\">\n{}</div>\n<figcaption class=\"caption\">{} \
+         <span class=\"how\">Numbers: <a href=\"figures/{id}.csv\">CSV</a>, <a href=\"figures/{id}.parquet\">Parquet</a>. How \
+         it is made: <code>{}</code></span></figcaption>\n</figure>\n</section>\n",
+        anchor(figure),
         escape(&figure.title),
         // Our own SVG, whose foreign text is escaped where it is written.
-        figure.svg,
+        if figure.parts.is_empty() { figure.svg.clone() } else { figure.parts.concat() },
         escape(&figure.caption),
-        escape(figure.protocol)
+        escape(figure.protocol),
+        id = figure.id,
     )
 }
 

@@ -154,12 +154,12 @@ fn cell(shown: &Shown) -> String {
 
 fn figure(figure: &Figure) -> String {
     format!(
-        "## {}\n\n![{}](figures/{}.svg)\n\n{}\n\nHow it is made: `{}`\n",
-        escape(&figure.title),
-        escape(&figure.title),
-        figure.id,
+        "## {title}\n\n![{title}](figures/{id}.svg)\n\n{}\n\nNumbers: [CSV](figures/{id}.csv), [Parquet](figures/{id}.parquet). \
+         How it is made: `{}`\n",
         escape(&figure.caption),
-        figure.protocol
+        figure.protocol,
+        title = escape(&figure.title),
+        id = figure.id,
     )
 }
 

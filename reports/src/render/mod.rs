@@ -7,6 +7,7 @@ pub mod csv;
 pub mod html;
 pub mod latex;
 pub mod markdown;
+pub mod pictures;
 
 use crate::figures::Figure;
 use crate::study::Study;

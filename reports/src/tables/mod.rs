@@ -4,13 +4,24 @@
 //! outlier policy) are in different groups, and a group's heading says what its numbers mean. Published rows
 //! that stand beside no number of ours are there too, in a group of their own, so that the published table is whole.
 
+pub mod changes;
+pub mod correspondence;
+pub mod fig5a;
 pub mod fig5b;
+mod local;
 pub mod norms;
+pub mod pre_post_norm;
+pub mod repro_fig7;
 pub mod repro_table3;
+pub mod repro_table4;
 pub mod repro_table5;
 pub mod subjects;
 pub mod table1;
+pub mod table3;
+pub mod table4;
+pub mod table5;
 pub mod table6;
+pub mod threshold;
 pub mod token_class;
 pub mod truth;
 
@@ -37,11 +48,21 @@ pub struct Entry {
 pub const TABLES: &[Entry] = &[
     Entry { id: "norms", protocol: "docs/protocols/norms.md", build: norms::build },
     Entry { id: "truth", protocol: "docs/protocols/norms.md", build: truth::build },
+    Entry { id: "pre_post_norm", protocol: "docs/protocols/pre_post_norm.md", build: pre_post_norm::build },
+    Entry { id: "threshold", protocol: "docs/protocols/threshold.md", build: threshold::build },
+    Entry { id: "fig5a", protocol: "docs/protocols/fig5a.md", build: fig5a::build },
+    Entry { id: "correspondence", protocol: "docs/protocols/correspondence.md", build: correspondence::build },
     Entry { id: "table1", protocol: "docs/protocols/table1.md", build: table1::build },
+    Entry { id: "table3", protocol: "docs/protocols/table3.md", build: table3::build },
+    Entry { id: "table4", protocol: "docs/protocols/table4.md", build: table4::build },
     Entry { id: "table6", protocol: "docs/protocols/table6.md", build: table6::build },
     Entry { id: "fig5b", protocol: "docs/protocols/fig5b.md", build: fig5b::build },
+    Entry { id: "table5", protocol: "docs/protocols/table5.md", build: table5::build },
+    Entry { id: "changes", protocol: "docs/protocols/changes.md", build: changes::build },
     Entry { id: "repro_table3", protocol: "docs/protocols/repro_table3.md", build: repro_table3::build },
+    Entry { id: "repro_table4", protocol: "docs/protocols/repro_table4.md", build: repro_table4::build },
     Entry { id: "repro_table5", protocol: "docs/protocols/repro_table5.md", build: repro_table5::build },
+    Entry { id: "repro_fig7", protocol: "docs/protocols/repro_fig7.md", build: repro_fig7::build },
 ];
 
 /// Everything a table is made from.
@@ -66,6 +87,8 @@ pub struct Measured<'a> {
     pub skipped: BTreeMap<String, u64>,
     /// What the calibration pass found, one per site.
     pub calibrations: Vec<Calibration>,
+    /// Its numbers against the cut-off.
+    pub curves: schemas::tables::Curves,
 }
 
 /// What a calibration pass found at one site.
@@ -115,7 +138,8 @@ impl<'a> Context<'a> {
                 images: u64::from(found.images[i]),
             });
             let calibrations = calibrations.collect();
-            Ok(Measured { subject, scores: Scores::read(subject)?, images, skipped, calibrations })
+            let (scores, curves) = (Scores::read(subject)?, parts::whole(subject)?);
+            Ok(Measured { subject, scores, images, skipped, calibrations, curves })
         });
         Ok(Self { study, published: PaperTables::read()?, measured: measured.collect::<Result<_, ReportError>>()? })
     }
@@ -364,7 +388,7 @@ fn beside(published: &Published, unit: Unit, verdict: Verdict) -> Beside {
 }
 
 /// What tells the numbers of one subject from those of another, except the dataset: a group of rows shares it.
-pub(crate) fn meaning(subject: &Subject) -> [&str; 6] {
+pub(crate) fn meaning(subject: &Subject) -> [&str; 7] {
     [
         subject.weights.label(),
         &subject.weights_digest,
@@ -372,6 +396,7 @@ pub(crate) fn meaning(subject: &Subject) -> [&str; 6] {
         &subject.precision,
         &subject.outlier_policy,
         &subject.site,
+        &subject.change,
     ]
 }
 
@@ -384,6 +409,7 @@ pub(crate) fn about(subject: &Subject, vectors_at: Option<&str>) -> Vec<String> 
     for (what, text) in [
         ("preprocessing", subject.preprocessing.as_str()),
         ("precision", &subject.precision),
+        ("changed while it ran", &subject.change),
         ("outliers", &subject.outlier_policy),
         ("norms at", &subject.site),
         ("vectors at", vectors_at.unwrap_or_default()),

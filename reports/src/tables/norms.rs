@@ -9,8 +9,17 @@ use crate::scores::Score;
 use crate::study::Source;
 
 /// Experiments with tables of their own.
-const ELSEWHERE: [&str; 6] =
-    ["token_class", "control_token_class", "pooled_class", "control_pooled_class", "position", "pixels"];
+const ELSEWHERE: [&str; 9] = [
+    "token_class",
+    "control_token_class",
+    "pooled_class",
+    "control_pooled_class",
+    "multi_label",
+    "control_multi_label",
+    "position",
+    "pixels",
+    "correspondence",
+];
 
 /// Experiments in the order of the table, with their headings; others follow under their own names.
 const EXPERIMENTS: [(&str, &str); 4] = [
@@ -20,7 +29,7 @@ const EXPERIMENTS: [(&str, &str); 4] = [
     ("attention", "Attention of [CLS] in the last block"),
 ];
 
-const METRICS: [(&str, &str); 18] = [
+const METRICS: [(&str, &str); 21] = [
     ("median", "median"),
     ("mean", "mean"),
     ("p95", "95th percentile"),
@@ -33,6 +42,9 @@ const METRICS: [(&str, &str); 18] = [
     ("valley_depth", "depth of the valley between the modes"),
     ("norm_ratio", "median norm, ratio to normal patches"),
     ("onset_block", "first block with a patch above 4 × the median (from 0)"),
+    ("onset_p5_block", "that block, 5th percentile of resampled images"),
+    ("onset_p95_block", "that block, 95th percentile of resampled images"),
+    ("onset_none_frac", "resamples of the images without such a block (%)"),
     ("precision_frac", "precision against flat pixels (%)"),
     ("recall_frac", "recall of flat pixels (%)"),
     ("mass_frac", "attention received (%)"),
@@ -46,7 +58,8 @@ const DISTRIBUTION: [&str; 8] = ["mean", "p5", "median", "p95", "p99", "max", "m
 
 fn shown(experiment: &str, kind: &str, metric: &str) -> bool {
     if !DISTRIBUTION.contains(&metric) {
-        return true;
+        // Table fig5a has the size of the gap.
+        return !matches!(metric, "gap" | "effect_size");
     }
     match (experiment, kind) {
         ("norms", "patch") => matches!(metric, "median" | "p95" | "p99" | "max"),
@@ -76,7 +89,7 @@ pub fn build(context: &Context) -> Table {
         id: "norms",
         title: "Vital signs".to_owned(),
         caption: "Norms are L2 norms of tokens at the site named in the heading of a column, before the final \
-                  LayerNorm. ± is the standard error, tokens taken as independent. Outliers are told by each \
+                  LayerNorm. ± is the standard error, images taken as independent. Outliers are told by each \
                   column's own policy. The table scores of the store has more statistics."
             .to_owned(),
         protocol: "docs/protocols/norms.md",

@@ -46,8 +46,9 @@ fn filled(context: &Context, counts: &[usize]) -> Vec<Group> {
         for fit in cls_fits(measured) {
             let (site, settings) = fit;
             // Two models of a row never share a digest; everything else that changes the meaning splits the group.
-            let [weights, _, preprocessing, precision, _, _] = meaning(subject);
-            let key: Vec<String> = [weights, preprocessing, precision, site, settings].map(str::to_owned).into();
+            let [weights, _, preprocessing, precision, _, _, change] = meaning(subject);
+            let key: Vec<String> =
+                [weights, preprocessing, precision, site, settings, change].map(str::to_owned).into();
             let at = groups.iter().position(|(k, _)| *k == key).unwrap_or_else(|| {
                 let mut about = vec![
                     format!("preprocessing: {preprocessing}"),

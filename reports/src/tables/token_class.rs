@@ -2,7 +2,8 @@
 //! and groups of subjects whose accuracies mean the same.
 //!
 //! Accuracy is averaged as the published number of that dataset is (PROTOCOLS §4.7): over classes for Aircraft,
-//! Caltech-101, Flowers and Pets, over images elsewhere.
+//! Caltech-101, Flowers and Pets, over images elsewhere. VOC 2007, whose images have several classes, has the mean
+//! average precision in eleven points of the transfer protocol, without a verdict.
 
 use super::{Cell, Column, Context, Group, Measured, Row, Unit, about, meaning};
 use crate::models::{Average, PaperDataset, paper_dataset};
@@ -11,6 +12,9 @@ use crate::study::Subject;
 
 /// Kinds of token that have a column, in order, with their headings; others that were measured follow.
 const KINDS: [(&str, &str); 3] = [("cls", "[CLS]"), ("normal", "normal"), ("outlier", "outlier")];
+
+/// What stands for accuracy where an image has several classes.
+const PRECISION: &str = "map_11pt_frac";
 
 /// Makes one cell from a subject, a kind of token, its score and the published dataset.
 pub type MakeCell<'f> = dyn Fn(&Measured, &str, Option<&Score>, Option<&'static PaperDataset>) -> Cell + 'f;
@@ -58,8 +62,11 @@ pub fn groups(context: &Context, kinds: &[(String, Column)], cell: &MakeCell) ->
 /// The control: the same probes trained on permuted labels, which must fall to chance.
 fn control_row(measured: &Measured, fit: (&str, &str), kinds: &[(String, Column)]) -> Row {
     let score = |kind: &str| {
-        let of = |experiment| measured.scores.fitted(experiment, kind, "accuracy_frac", fit);
-        ["control_token_class", "control_pooled_class"].into_iter().find_map(of)
+        let of = |experiment, metric| measured.scores.fitted(experiment, kind, metric, fit);
+        ["control_token_class", "control_pooled_class"]
+            .into_iter()
+            .find_map(|experiment| of(experiment, "accuracy_frac"))
+            .or_else(|| of("control_multi_label", PRECISION))
     };
     let cells = kinds.iter().map(|(kind, _)| plain(measured, score(kind))).collect();
     let mut label = dataset_name(&measured.subject.dataset);
@@ -97,6 +104,9 @@ fn row(measured: &Measured, fit: (&str, &str), kinds: &[(String, Column)], cell:
             };
             cell.notes.push(note.to_owned());
         }
+        if score.is_some_and(|s| &*s.metric == PRECISION) {
+            cell.notes.push("mean average precision in eleven points: an image has several classes".to_owned());
+        }
         // What was not fitted in this way stands beside the published number once, in the subject's first row.
         if score.is_none() && !first { Cell::default() } else { cell }
     });
@@ -108,11 +118,12 @@ fn row(measured: &Measured, fit: (&str, &str), kinds: &[(String, Column)], cell:
 pub fn accuracy<'a>(measured: &'a Measured, kind: &str, fit: (&str, &str), average: Average) -> Option<&'a Score> {
     let metrics: &[&str] = match average {
         Average::Classes => &["macro_accuracy_frac", "accuracy_frac"],
-        Average::Images | Average::Unknown => &["accuracy_frac"],
+        Average::Images => &["accuracy_frac"],
+        Average::Unknown => &[PRECISION, "accuracy_frac"],
     };
     let find = |experiment, metric| measured.scores.fitted(experiment, kind, metric, fit);
     // The CLS of every image is a pooled vector; a study that probes no tokens has it there.
-    ["token_class", "pooled_class"]
+    ["token_class", "pooled_class", "multi_label"]
         .into_iter()
         .find_map(|experiment| metrics.iter().find_map(|metric| find(experiment, metric)))
 }
@@ -153,8 +164,9 @@ pub fn fits<'a>(measured: &'a Measured) -> Vec<(&'a str, &'a str)> {
 }
 
 fn is_accuracy(score: &Score) -> bool {
-    matches!(&*score.experiment, "token_class" | "control_token_class" | "pooled_class" | "control_pooled_class")
-        && matches!(&*score.metric, "accuracy_frac" | "macro_accuracy_frac")
+    let experiment = score.experiment.strip_prefix("control_").unwrap_or(&score.experiment);
+    matches!(experiment, "token_class" | "pooled_class" | "multi_label")
+        && matches!(&*score.metric, "accuracy_frac" | "macro_accuracy_frac" | PRECISION)
 }
 
 fn is_macro(score: &Score) -> bool {

@@ -116,14 +116,14 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn damaged_parts_are_errors_or_rows(flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), cut in any::<bool>()) {
+    fn damaged_parts_are_errors_or_rows(table in prop::sample::select(&["token_stats", "maps", "grids", "curves", "pictures"][..]), flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), cut in any::<bool>()) {
         let dir = tempfile::tempdir().unwrap();
         let store = dir.path().join("store");
         let study = crate::made_up::study(&store);
-        let folder = study.subjects[0].tables["token_stats"][0].clone();
+        let folder = study.subjects[0].tables[table][0].clone();
         let part = folder.join("part-00000.parquet");
         let mut bytes = fs::read(&part).unwrap();
         for (at, value) in &flips {

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use reports::{Expect, Provenance, Source, Study, Subject, Truth};
-use schemas::tables::{Cutoffs, Images, NormHistograms, Pictures, Scores, Skipped, TokenStats, TokenVectors};
+use schemas::tables::{
+    Curves, Cutoffs, Grids, Images, Maps, NormHistograms, Pictures, Scores, Skipped, TokenStats, TokenVectors,
+};
 use schemas::{PartWriter, Table, Vectors};
 
 /// Writes a finished part; gives the run's folder back.
@@ -108,6 +110,11 @@ pub fn histograms(blocks: usize, registers: usize) -> NormHistograms {
         if block >= 2 && registers == 0 {
             bin(&mut t, &site, "patch", 85.0 + 12.0 * block as f64, 340);
         }
+        // After the final LayerNorm all norms are alike.
+        if block + 1 == blocks {
+            bin(&mut t, "final", "patch", 40.0, 9000);
+            bin(&mut t, "final", "patch", 43.0, 840);
+        }
         for register in 0..registers {
             bin(&mut t, &site, &format!("register_{register}"), 100.0 + 9.0 * register as f64, 100);
         }
@@ -141,8 +148,12 @@ pub fn token_stats(site: &str, outlier: bool) -> TokenStats {
             t.col.push(Some(index % 2));
             t.norm.push(if high { 120.0 } else { 11.0 + f32::from(index) });
             t.outlier.push(high);
-            t.neighbour_cosine.push(Some(0.5));
-            t.neighbour_cosine_position.push(None);
+            t.neighbour_cosine.push(Some(if high {
+                0.97
+            } else {
+                0.5 + 0.05 * f32::from(index) + 0.01 * image as f32
+            }));
+            t.neighbour_cosine_position.push(Some(if high { 0.9 } else { 0.4 + 0.03 * f32::from(index) }));
             t.cls_attention.push(None);
             t.pixel_variance.push(None);
         }
@@ -162,6 +173,129 @@ pub fn vectors(dim: usize, n: u32) -> TokenVectors {
         t.draw.push(0);
         t.norm.push(1.5);
         t.vector.push(&(0..dim).map(|i| i as f32 + 0.5).collect::<Vec<_>>());
+    }
+    t
+}
+
+/// Maps of two images on a 4 × 4 grid: norms, attention by head, mean and l2 in two blocks, three components in two
+/// bases. Patch 5 is the outlier of a model without registers; `[CLS]` attends to it and to patch 0.
+pub fn maps(registers: usize) -> Maps {
+    let mut t = Maps::default();
+    let mut push =
+        |image: u32, names: [&str; 4], patch: Option<u32>, share: Option<f32>, value: &dyn Fn(u32) -> f32| {
+            let [quantity, site, of, part] = names;
+            t.image.push(image);
+            t.quantity.push(quantity.into());
+            t.site.push(site.into());
+            t.of.push(of.into());
+            t.part.push(part.into());
+            t.patch.push(patch);
+            t.grid_h.push(4);
+            t.grid_w.push(4);
+            t.share_frac.push(share);
+            t.cells.push((0..16).map(value).collect());
+        };
+    let outlier = |i: u32| registers == 0 && i == 5;
+    for image in 0..2_u32 {
+        let wave = |i: u32, k: u32| ((i * k + image * 3) % 7) as f32;
+        push(image, ["norm", "block_3", "patch", ""], None, None, &|i| {
+            if outlier(i) { 120.0 } else { 11.0 + wave(i, 3) / 7.0 }
+        });
+        push(image, ["norm", "final", "patch", ""], None, None, &|i| 40.0 + wave(i, 2));
+        let mut tokens = vec!["cls".to_owned(), "patch".to_owned()];
+        tokens.extend((0..registers).map(|r| format!("register_{r}")));
+        if registers == 0 {
+            tokens.push("outlier".to_owned());
+        }
+        for block in [2, 3] {
+            for (k, token) in tokens.iter().enumerate() {
+                let site = format!("attention_{block}");
+                let at = |i: u32| if outlier(i) { 0.2 } else { 0.005 * (1.0 + wave(i, k as u32 + 1)) };
+                let query = match token.as_str() {
+                    "patch" => Some(10),
+                    "outlier" => Some(5),
+                    _ => None,
+                };
+                push(image, ["attention", &site, token, "mean"], query, Some(0.6), &at);
+                if token == "cls" {
+                    push(image, ["attention", &site, token, "head_0"], None, Some(0.7), &|i| 1.5 * at(i));
+                    push(image, ["attention", &site, token, "head_1"], None, Some(0.5), &|i| 0.5 * at(i));
+                    push(image, ["attention", &site, token, "l2"], None, None, &|i| 2.5_f32.sqrt() * at(i));
+                }
+            }
+        }
+        for basis in ["image", "joint"] {
+            for (part, share) in [("0", 0.5), ("1", 0.2), ("2", 0.1)] {
+                let k = 1 + part.len() as u32 + image;
+                push(image, ["component", "final", basis, part], None, Some(share), &|i| wave(i, k) - 3.0);
+            }
+        }
+    }
+    t
+}
+
+/// Sums over 40 images on a 4 × 4 grid, in one shard of two that add: outliers in the first column, attention even.
+pub fn grids(registers: usize) -> Grids {
+    let mut t = Grids::default();
+    let mut quantities = vec![("outlier", "patch".to_owned(), "block_3"), ("norm", "patch".to_owned(), "block_3")];
+    quantities.extend(["cls", "patch"].map(|of| ("attention", of.to_owned(), "attention_3")));
+    quantities.extend((0..registers).map(|r| ("attention", format!("register_{r}"), "attention_3")));
+    for (quantity, of, site) in quantities {
+        for place in 0..16_u16 {
+            t.quantity.push(quantity.into());
+            t.of.push(of.as_str().into());
+            t.site.push(site.into());
+            t.grid_h.push(4);
+            t.grid_w.push(4);
+            t.row.push(place / 4);
+            t.col.push(place % 4);
+            t.sum.push(match quantity {
+                "outlier" if registers == 0 && place % 4 == 0 => 12.0,
+                "outlier" => 0.0,
+                "norm" => 40.0 * 11.5,
+                _ => 40.0 * f64::from(1 + place) / 200.0,
+            });
+            t.images.push(40);
+        }
+    }
+    t
+}
+
+/// Share, precision and cosines against the cut-off, with three marks.
+pub fn curves() -> Curves {
+    let mut t = Curves::default();
+    for (i, at) in [11.0, 20.0, 40.0, 80.0, 100.0, 150.0].into_iter().enumerate() {
+        let mark = match i {
+            2 => "run valley",
+            4 => "study",
+            5 => "paper",
+            _ => "",
+        };
+        let above = if i == 0 { 0.5 } else { 0.034 };
+        for (experiment, subject, site, metric, value) in [
+            ("detection", "outlier", "block_3", "share_frac", Some(if at > 120.0 { 0.0 } else { above })),
+            (
+                "detection",
+                "outlier",
+                "block_3",
+                "precision_frac",
+                (at < 120.0).then_some(if i == 0 { 0.07 } else { 1.0 }),
+            ),
+            ("neighbour_cosine", "outlier", "patch_embed", "mean", (at < 120.0).then_some(0.97)),
+            ("neighbour_cosine", "normal", "patch_embed", "mean", Some(0.75)),
+            ("attention", "outlier", "attention_3", "mass_frac", (at < 120.0).then_some(0.55)),
+        ] {
+            t.experiment.push(experiment.into());
+            t.subject.push(subject.into());
+            t.site.push(site.into());
+            t.knob.push("cutoff".into());
+            t.at.push(at);
+            t.mark.push(mark.into());
+            t.metric.push(metric.into());
+            t.value.push(value);
+            t.stderr.push(value.map(|v| v / 20.0));
+            t.n.push(1600);
+        }
     }
     t
 }
@@ -216,6 +350,13 @@ fn planted(store: &Path, registers: usize) -> Subject {
     add("norm_histograms", put(store, &model, dataset, "0d", 0, histograms(4, registers)));
     add("pictures", put(store, &model, dataset, "0e", 0, pictures(["scene 0", "scene 1"])));
     add("token_stats", put(store, &model, dataset, "0f", 0, token_stats("block_3", registers == 0)));
+    add("maps", put(store, &model, dataset, "0g", 0, maps(registers)));
+    // Shards add.
+    add("grids", put(store, &model, dataset, "0h", 0, grids(registers)));
+    add("grids", put(store, &model, dataset, "0h", 1, grids(registers)));
+    if registers == 0 {
+        add("curves", put(store, &model, dataset, "0i", 0, curves()));
+    }
     for folders in tables.values_mut() {
         folders.dedup();
     }

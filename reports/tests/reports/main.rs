@@ -1,7 +1,10 @@
 //! A made-up store through every table, figure, renderer and query.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod browser;
 mod hostile;
 mod made_up;
+mod numbers;
 mod query;
 mod report;
+mod token_level;

@@ -1,16 +1,21 @@
-//! Norms of patches after every block, as in Figure 4a of the paper: where do outliers part from the rest?
+//! Figure 4a of the paper and 4 of the study: norms of patches after every block. Where do outliers part from the rest?
 //!
-//! A column of cells is the distribution after one block; the line is its median, the dashes its 99th percentile.
-//! Protocol: `docs/protocols/norms.md`.
+//! A column of cells is the distribution after one block; the line is its median, the dashes its 99th percentile. The
+//! onset block is marked where outliers were found. Protocol: `docs/protocols/norms.md`.
 
 use std::collections::BTreeMap;
 
-use super::axes::{Plot, Scale};
+use schemas::Frame;
+
+use super::axes::Scale;
 use super::histograms::{Histogram, Histograms, edges, quantile, total};
 use super::svg::{Anchor, Ink, Svg};
 use super::{Figure, colormap, panels};
 use crate::error::ReportError;
 use crate::tables::{Context, Measured};
+
+/// Names that ask for it.
+pub const NAMES: &[&str] = &["fig4a", "norms_by_block", "norms", "study_fig4"];
 
 /// Shares from this up to all are coloured, on a log scale.
 const FAINTEST: f64 = 1e-5;
@@ -47,28 +52,61 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
         }
     }
     color_bar(&mut svg, height);
+    let all = || rows.iter().flatten();
+    let onsets: Vec<String> =
+        all().filter_map(|(m, _)| Some(format!("{}: {}", panels::name(m), onset(m)?.words))).collect();
+    let onsets = if onsets.is_empty() { String::new() } else { format!(" Dotted: onset. {}.", onsets.join("; ")) };
+    let mut data = Frame::new(["model", "dataset", "block", "low", "high", "tokens"]);
+    for (m, histograms) in all() {
+        for (block, bin) in histograms.blocks().into_iter().flat_map(|(b, h)| h.values().map(move |bin| (b, bin))) {
+            data.push([
+                (&m.subject.model).into(),
+                (&m.subject.dataset).into(),
+                (block as u64).into(),
+                bin.low.into(),
+                bin.high.into(),
+                bin.tokens.into(),
+            ]);
+        }
+    }
     Ok(Some(Figure {
-        id: "norms_by_block",
+        id: "fig4a",
         title: "Norms of patches through the network (after Figure 4a of Darcet et al.)".to_owned(),
-        caption:
-            "Share of patch tokens by L2 norm after each block, before the final LayerNorm; blocks are counted from \
-                  0. Solid line: median. Dashed line: 99th percentile. [CLS] and registers are not counted."
-                .to_owned(),
+        caption: format!(
+            "Share of patch tokens by L2 norm after each block, before the final LayerNorm; blocks are counted from 0. \
+             Solid line: median. Dashed line: 99th percentile. [CLS] and registers are not counted.{onsets}"
+        ),
         protocol: "docs/protocols/norms.md",
         svg: svg.finish(),
+        parts: vec![],
         png: None,
+        data,
     }))
+}
+
+/// The first block with outliers, and how sure it is.
+struct Onset {
+    block: f64,
+    words: String,
+}
+
+/// The onset, where the run found outliers at all.
+fn onset(m: &Measured) -> Option<Onset> {
+    let value = |metric: &str, site: &str| m.scores.at("detection", "outlier", metric, site).and_then(|s| s.value);
+    value("share_frac", &m.subject.site).filter(|share| *share > 0.0)?;
+    let block = value("onset_block", "all blocks")?;
+    let ends = value("onset_p5_block", "all blocks").zip(value("onset_p95_block", "all blocks"));
+    let words = match ends {
+        Some((low, high)) => format!("block {block} ({low} to {high} in 90 % of the resamples of images)"),
+        None => format!("block {block}"),
+    };
+    Some(Onset { block, words })
 }
 
 fn draw(svg: &mut Svg, i: usize, m: &Measured, blocks: &BTreeMap<usize, &Histogram>, norms: (f64, f64)) {
     let last = blocks.keys().next_back().copied().unwrap_or(0);
-    // The frame of a plot of shares, with other scales in it.
-    let frame = panels::shares(i, norms, FAINTEST);
-    let plot = Plot {
-        x: Scale::linear((-0.5, last as f64 + 0.5), (frame.left, frame.left + frame.width)),
-        y: Scale::log((norms.0 / 1.1, norms.1 * 1.1), (frame.top + frame.height, frame.top)),
-        ..frame
-    };
+    let blocks_across = |range| Scale::linear((-0.5, last as f64 + 0.5), range);
+    let plot = panels::plot(i, blocks_across, |range| Scale::log((norms.0 / 1.1, norms.1 * 1.1), range));
     let (x, y) = panels::corner(i);
     svg.text(x + 20.0, y + 22.0, Anchor::Start, Ink::Title, &format!("{} on {}", m.subject.model, m.subject.dataset));
     svg.text(x + 20.0, y + 42.0, Anchor::Start, Ink::Tick, &panels::registers(m.subject.registers));
@@ -82,6 +120,12 @@ fn draw(svg: &mut Svg, i: usize, m: &Measured, blocks: &BTreeMap<usize, &Histogr
             svg.rect((left, top), (right - left, bottom - top), &color);
         }
     }
+    if let Some(onset) = onset(m) {
+        let at = plot.x.at(onset.block - 0.5);
+        svg.halo(&[(at, plot.top), (at, plot.top + plot.height)], 1.5);
+        let words = format!("onset: block {}", onset.block);
+        svg.text(at + 4.0, plot.top - 5.0, Anchor::Middle, Ink::Tick, &words);
+    }
     for (q, dashes) in [(0.5, 0.0), (0.99, 4.0)] {
         let points: Vec<(f64, f64)> = blocks
             .iter()
@@ -91,11 +135,11 @@ fn draw(svg: &mut Svg, i: usize, m: &Measured, blocks: &BTreeMap<usize, &Histogr
     }
 }
 
-fn shade(share: f64) -> f64 {
+pub(super) fn shade(share: f64) -> f64 {
     1.0 - share.max(FAINTEST).log10() / FAINTEST.log10()
 }
 
-fn color_bar(svg: &mut Svg, top: f64) {
+pub(super) fn color_bar(svg: &mut Svg, top: f64) {
     let (left, width) = (64.0, 240.0);
     let steps = 60;
     for i in 0..steps {

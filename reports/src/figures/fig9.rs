@@ -1,0 +1,113 @@
+//! Figure 9 of the paper and 8 of the study: attention of `[CLS]` beside that of each register, a patch and an outlier.
+//!
+//! Last block, mean over heads, linear from 0 to the largest value of each map. Protocol: `docs/protocols/attention.md`.
+
+use super::portraits::{self, Map, Portrait, attention_words};
+use super::shade::Shade;
+use super::sheet::{self, Block};
+use super::{Figure, panels};
+use crate::error::ReportError;
+use crate::tables::{Context, Measured};
+
+/// Registers shown.
+const REGISTERS: usize = 16;
+
+/// Draws the figure; none without attention maps of more than `[CLS]`.
+pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
+    let wanted = |_: &Measured, map: &Map| map.quantity == "attention" && map.part == "mean";
+    let mut subjects: Vec<(&Measured, Vec<Portrait>)> =
+        portraits::twins("fig9", context, wanted)?.into_iter().flatten().collect();
+    subjects.retain(|(_, all)| all.iter().flat_map(|p| &p.maps).any(|map| map.of != "cls"));
+    if subjects.is_empty() {
+        return Ok(None);
+    }
+    let mut data = portraits::data();
+    let mut blocks = Vec::new();
+    for (m, all) in &subjects {
+        let kinds = kinds(all);
+        for portrait in all {
+            let maps = kinds.iter().filter_map(|of| portrait.attention(of));
+            maps.for_each(|map| portraits::put(&mut data, m.subject, portrait, map));
+        }
+        blocks.push(block(m, all, &kinds));
+    }
+    let sheet = sheet::draw("fig9", "Attention maps by token", &blocks)?;
+    Ok(Some(Figure {
+        id: "fig9",
+        title: "Attention of [CLS], registers and patches (after Figure 9 of Darcet et al.)".to_owned(),
+        caption: "Attention that the token in each heading pays to the patches in the last block, mean over heads, from 0 to \
+                  the map's largest value. Patch: the middle one; outlier: the patch of the largest norm. Under a map: its \
+                  largest value and the share of the attention that goes to patches."
+            .to_owned(),
+        protocol: "docs/protocols/attention.md",
+        svg: sheet.whole,
+        parts: sheet.parts,
+        png: None,
+        data,
+    }))
+}
+
+/// Whose attention there is: CLS, registers in order, the middle patch, the outlier.
+pub(super) fn kinds(portraits: &[Portrait]) -> Vec<String> {
+    let mut kinds: Vec<String> = Vec::new();
+    for map in portraits.iter().flat_map(|p| &p.maps) {
+        if !kinds.contains(&map.of) {
+            kinds.push(map.of.clone());
+        }
+    }
+    kinds.sort_by_key(|kind| rank(kind));
+    kinds.retain(|kind| rank(kind).0 != 1 || rank(kind).1 < REGISTERS);
+    kinds
+}
+
+/// The order in which tokens are shown.
+pub(super) fn rank(kind: &str) -> (usize, usize) {
+    let register = kind.strip_prefix("register_").map(|n| n.parse().unwrap_or(usize::MAX));
+    match (kind, register) {
+        ("cls", _) => (0, 0),
+        (_, Some(index)) => (1, index),
+        ("patch", _) => (2, 0),
+        _ => (3, 0),
+    }
+}
+
+/// How a token is called in a heading.
+pub(super) fn label(kind: &str) -> String {
+    match kind {
+        "cls" => "[CLS]".to_owned(),
+        other => other.replace('_', " "),
+    }
+}
+
+fn block(m: &Measured, portraits: &[Portrait], kinds: &[String]) -> Block {
+    let mut heads = vec![("picture".to_owned(), String::new())];
+    heads.extend(kinds.iter().map(|kind| (label(kind), String::new())));
+    let rows = portraits.iter().map(|portrait| {
+        let cell = |kind: &String| {
+            let map = portrait.attention(kind)?;
+            Some(map.tile(Shade::Linear(0.0, map.range().1), attention_words(map)))
+        };
+        std::iter::once(portrait.photo()).chain(kinds.iter().map(cell)).collect()
+    });
+    Block {
+        title: format!("{} on {}", m.subject.model, m.subject.dataset),
+        about: panels::registers(m.subject.registers),
+        cell_px: 112.0,
+        rows: rows.collect(),
+        heads,
+        together: 1,
+        bar: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registers_are_in_the_order_of_their_numbers() {
+        let mut kinds = ["outlier", "register_10", "patch", "register_9", "cls"];
+        kinds.sort_by_key(|kind| rank(kind));
+        assert_eq!(kinds, ["cls", "register_9", "register_10", "patch", "outlier"]);
+    }
+}

@@ -1,0 +1,303 @@
+//! The pictured images of a subject with their maps: norms, attention, principal components.
+//!
+//! A portrait is a photograph as the model saw it and every map of it that a figure asks for. Two passes of one subject
+//! may picture the same image at two sizes; a map goes with the largest picture of its own shape.
+
+use image::RgbImage;
+use schemas::Frame;
+use schemas::tables::{Maps, Pictures};
+
+use super::shade::Shade;
+use super::sheet::Tile;
+use super::{panels, rasters};
+use crate::error::ReportError;
+use crate::parts::{Go, each_batch};
+use crate::render::number;
+use crate::study::Subject;
+use crate::tables::{Context, Measured, Unit};
+
+/// Pictured images of a figure.
+pub const PICTURES: usize = 6;
+
+/// One map of one image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Map {
+    /// `norm`, `attention` or `component`.
+    pub quantity: String,
+    /// Site.
+    pub site: String,
+    /// Whose, or which basis.
+    pub of: String,
+    /// Head, way of averaging, or component.
+    pub part: String,
+    /// Rows and columns of patches.
+    pub grid: (usize, usize),
+    /// Share that goes to patches, or share of the variance.
+    pub share: Option<f64>,
+    /// Row-major.
+    pub values: Vec<f32>,
+}
+
+impl Map {
+    /// Whether it is the map of this name.
+    pub fn is(&self, quantity: &str, of: &str, part: &str) -> bool {
+        self.quantity == quantity && self.of == of && self.part == part
+    }
+
+    /// Number of the block of an attention or norm map.
+    pub fn block(&self) -> Option<usize> {
+        self.site.rsplit_once('_')?.1.parse().ok()
+    }
+
+    /// Smallest and largest finite value.
+    pub fn range(&self) -> (f64, f64) {
+        range(self.values.iter().map(|v| f64::from(*v)))
+    }
+
+    /// The patches of the `n` largest values, largest first; ties in order of place.
+    pub fn top(&self, n: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.values.len()).collect();
+        order.sort_by(|a, b| self.values[*b].total_cmp(&self.values[*a]).then(a.cmp(b)));
+        order.truncate(n);
+        order
+    }
+
+    /// The map in colours, with words under it.
+    pub fn tile(&self, shade: Shade, below: String) -> Tile {
+        let (rows, cols) = self.grid;
+        Tile { image: rasters::heat(rows, cols, |i| shade.color(self.values[i])), patches: true, below }
+    }
+}
+
+/// Smallest and largest of the finite values; (0, 1) without any.
+pub fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    let found = values
+        .filter(|v| v.is_finite())
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)));
+    if found.0 <= found.1 { found } else { (0.0, 1.0) }
+}
+
+/// One image with its maps.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Portrait {
+    /// Image index.
+    pub image: u32,
+    /// Its name.
+    pub name: String,
+    /// The photograph, where it was kept.
+    pub photo: Option<RgbImage>,
+    /// Maps, in the order of the table.
+    pub maps: Vec<Map>,
+}
+
+impl Portrait {
+    /// The photograph with its name under it.
+    pub fn photo(&self) -> Option<Tile> {
+        let image = rasters::thumbnail(self.photo.as_ref()?);
+        Some(Tile { image, patches: false, below: file_name(&self.name).to_owned() })
+    }
+
+    /// The map of CLS (or another token) in the last block that has one, mean over heads.
+    pub fn attention(&self, of: &str) -> Option<&Map> {
+        self.maps.iter().filter(|m| m.is("attention", of, "mean")).max_by_key(|m| m.block())
+    }
+
+    /// The norm map at a site.
+    pub fn norm(&self, site: &str) -> Option<&Map> {
+        self.maps.iter().find(|m| m.quantity == "norm" && m.site == site)
+    }
+
+    /// A principal component of one image or of all pictured images.
+    pub fn component(&self, basis: &str, index: usize) -> Option<&Map> {
+        self.maps.iter().find(|m| m.is("component", basis, &index.to_string()))
+    }
+}
+
+/// A subject's portraits, first images first.
+pub fn read(
+    figure: &'static str,
+    subject: &Subject,
+    wanted: impl Fn(&Map) -> bool,
+) -> Result<Vec<Portrait>, ReportError> {
+    let mut portraits: Vec<Portrait> = Vec::new();
+    each_batch::<Maps>(subject, |batch| {
+        for i in 0..batch.image.len() {
+            let grid = (usize::from(batch.grid_h[i]), usize::from(batch.grid_w[i]));
+            let map = Map {
+                quantity: batch.quantity[i].to_string(),
+                site: batch.site[i].to_string(),
+                of: batch.of[i].to_string(),
+                part: batch.part[i].to_string(),
+                grid,
+                share: batch.share_frac[i].map(f64::from),
+                values: vec![],
+            };
+            if !wanted(&map) {
+                continue;
+            }
+            let (found, wanted) = (batch.cells[i].len(), grid.0 * grid.1);
+            if found != wanted || wanted == 0 {
+                return Err(ReportError::MapSize { figure, image: batch.image[i], found, wanted });
+            }
+            let map = Map { values: batch.cells[i].clone(), ..map };
+            let image = batch.image[i];
+            match portraits.iter().position(|p| p.image == image) {
+                Some(at) => portraits[at].maps.push(map),
+                None if portraits.len() < PICTURES => {
+                    portraits.push(Portrait { image, name: format!("image {image}"), photo: None, maps: vec![map] });
+                }
+                None => {}
+            }
+        }
+        Ok(Go::On)
+    })?;
+    photographs(figure, subject, &mut portraits)?;
+    Ok(portraits)
+}
+
+fn photographs(figure: &'static str, subject: &Subject, portraits: &mut [Portrait]) -> Result<(), ReportError> {
+    if portraits.is_empty() {
+        return Ok(());
+    }
+    each_batch::<Pictures>(subject, |batch| {
+        for i in 0..batch.image.len() {
+            let Some(portrait) = portraits.iter_mut().find(|p| p.image == batch.image[i]) else { continue };
+            let photo = picture(figure, &batch, i)?;
+            let shape = portrait.maps.first().map_or(1.0, |m| m.grid.1 as f64 / m.grid.0 as f64);
+            let misfit = |p: &RgbImage| (f64::from(p.width()) / f64::from(p.height()) / shape).ln().abs();
+            let better = portrait.photo.as_ref().is_none_or(|old| {
+                let (old_misfit, new_misfit) = (misfit(old), misfit(&photo));
+                new_misfit < old_misfit - 0.01 || (new_misfit < old_misfit + 0.01 && photo.width() > old.width())
+            });
+            if better {
+                portrait.photo = Some(photo);
+            }
+            portrait.name = batch.name[i].to_string();
+        }
+        Ok(Go::On)
+    })
+}
+
+/// Picture `i` of a batch.
+pub fn picture(figure: &'static str, batch: &Pictures, i: usize) -> Result<RgbImage, ReportError> {
+    let (w, h) = (batch.width_px[i], batch.height_px[i]);
+    let (found, wanted) = (batch.rgb[i].len(), w as usize * h as usize * 3);
+    RgbImage::from_raw(w, h, batch.rgb[i].clone())
+        .filter(|_| w > 0 && h > 0 && found == wanted)
+        .ok_or_else(|| ReportError::PictureSize { figure, name: batch.name[i].to_string(), found, wanted })
+}
+
+/// Subjects with their portraits, which are twins: models that differ in registers alone.
+pub type Twins<'a, 'b> = Vec<(&'b Measured<'a>, Vec<Portrait>)>;
+
+/// Portraits of every subject that has any, twins together.
+pub fn twins<'a, 'b>(
+    figure: &'static str,
+    context: &'b Context<'a>,
+    wanted: impl Fn(&Measured, &Map) -> bool,
+) -> Result<Vec<Twins<'a, 'b>>, ReportError> {
+    let mut all = Vec::new();
+    for row in panels::twins(context) {
+        let mut twins = Vec::new();
+        for m in row {
+            let portraits = read(figure, m.subject, |map| wanted(m, map))?;
+            if !portraits.is_empty() {
+                twins.push((m, portraits));
+            }
+        }
+        if !twins.is_empty() {
+            all.push(twins);
+        }
+    }
+    Ok(all)
+}
+
+/// The portrait of the same image in another list.
+pub fn same(portraits: &[Portrait], image: u32) -> Option<&Portrait> {
+    portraits.iter().find(|p| p.image == image)
+}
+
+/// Columns of the data of a figure made of maps: a row per map, its values row-major in one field.
+pub fn data() -> Frame {
+    Frame::new([
+        "model",
+        "dataset",
+        "image",
+        "name",
+        "quantity",
+        "site",
+        "of",
+        "part",
+        "grid_h",
+        "grid_w",
+        "share_frac",
+        "cells",
+    ])
+}
+
+/// Adds a map to the data of a figure.
+pub fn put(data: &mut Frame, subject: &Subject, portrait: &Portrait, map: &Map) {
+    data.push([
+        (&subject.model).into(),
+        (&subject.dataset).into(),
+        u64::from(portrait.image).into(),
+        (&portrait.name).into(),
+        (&map.quantity).into(),
+        (&map.site).into(),
+        (&map.of).into(),
+        (&map.part).into(),
+        (map.grid.0 as u64).into(),
+        (map.grid.1 as u64).into(),
+        map.share.into(),
+        map.values.as_slice().into(),
+    ]);
+}
+
+/// `max 0.012 · 63 %`: the largest value of an attention map and what of the attention goes to patches.
+pub fn attention_words(map: &Map) -> String {
+    let largest = number(map.range().1, Unit::Share);
+    match map.share {
+        Some(share) => format!("max {largest} · {share:.0} %", share = 100.0 * share),
+        None => format!("max {largest}"),
+    }
+}
+
+/// The last part of a path.
+pub fn file_name(path: &str) -> &str {
+    path.rsplit(['/', '\\']).next().unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(values: &[f32]) -> Map {
+        Map {
+            quantity: "attention".into(),
+            site: "attention_11".into(),
+            of: "cls".into(),
+            part: "mean".into(),
+            grid: (1, values.len()),
+            share: Some(0.634),
+            values: values.to_vec(),
+        }
+    }
+
+    #[test]
+    fn the_largest_come_first_and_ties_keep_their_place() {
+        assert_eq!(map(&[0.1, 0.3, 0.2, 0.3]).top(3), [1, 3, 2]);
+        assert_eq!(map(&[0.1]).top(5), [0]);
+    }
+
+    #[test]
+    fn ranges_leave_out_what_is_not_finite() {
+        assert_eq!(map(&[f32::NAN, 2.0, -1.0, f32::INFINITY]).range(), (-1.0, 2.0));
+        assert_eq!(map(&[f32::NAN]).range(), (0.0, 1.0));
+    }
+
+    #[test]
+    fn words_say_what_patches_get() {
+        assert_eq!(map(&[0.25, 0.125]).block(), Some(11));
+        assert_eq!(attention_words(&map(&[0.25, 0.125])), "max 0.250 · 63 %");
+    }
+}

@@ -1,0 +1,81 @@
+//! The image strip: for each picture and model the photograph, norms, attention, first component and three components
+//! side by side. Protocol: `docs/protocols/attention.md`.
+
+use super::portraits::{self, Map, Portrait, Twins};
+use super::sheet::{self, Block, Tile};
+use super::{Figure, fig1, fig17, fig20, panels};
+use crate::error::ReportError;
+use crate::models::base;
+use crate::tables::{Context, Measured};
+
+/// Draws the strip; none without maps.
+pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
+    let wanted = |m: &Measured, map: &Map| match map.quantity.as_str() {
+        "norm" => map.site == m.subject.site,
+        "attention" => map.of == "cls" && map.part == "mean",
+        _ => true,
+    };
+    let groups = portraits::twins("strip", context, wanted)?;
+    if groups.is_empty() {
+        return Ok(None);
+    }
+    let mut data = portraits::data();
+    for (m, portrait) in groups.iter().flatten().flat_map(|(m, all)| all.iter().map(move |p| (m, p))) {
+        let basis = basis(portrait);
+        let maps = [portrait.norm(&m.subject.site), portrait.attention("cls")];
+        let components = (0..3).map(|i| portrait.component(basis, i));
+        maps.into_iter()
+            .chain(components)
+            .flatten()
+            .for_each(|map| portraits::put(&mut data, m.subject, portrait, map));
+    }
+    let blocks: Vec<Block> = groups.iter().map(block).collect();
+    let sheet = sheet::draw("strip", "Pictures with maps of norms, attention and components", &blocks)?;
+    Ok(Some(Figure {
+        id: "strip",
+        title: "Every picture through every model".to_owned(),
+        caption: "From left to right: the picture as the model saw it; L2 norms of its patches before the final LayerNorm; \
+                  attention of [CLS] in the last block, mean over heads, linear from 0 and logarithmic; the first principal \
+                  component of its patches, divided by its standard deviation, from −3σ (blue) over 0 (white) to 3σ (red); the \
+                  first three components as red, green and blue from −2.3σ to 2.3σ. Norms and attention have a scale of \
+                  their own in each map."
+            .to_owned(),
+        protocol: "docs/protocols/attention.md",
+        svg: sheet.whole,
+        parts: sheet.parts,
+        png: None,
+        data,
+    }))
+}
+
+/// A basis of the picture's own patches shows more of it than one shared by all.
+fn basis(portrait: &Portrait) -> &'static str {
+    if portrait.component("image", 0).is_some() { "image" } else { "joint" }
+}
+
+fn block(twins: &Twins) -> Block {
+    let (first, portraits) = &twins[0];
+    let heads = ["picture", "norm", "attention", "log attention", "1st component", "3 components"];
+    let mut rows: Vec<Vec<Option<Tile>>> = Vec::new();
+    for portrait in portraits {
+        for (m, all) in twins {
+            let Some(portrait) = portraits::same(all, portrait.image) else { continue };
+            let [attention, log, norm] = fig1::tiles(m, Some(portrait));
+            let basis = basis(portrait);
+            let photo = portrait.photo().map(|tile| match twins.len() {
+                1 => tile,
+                _ => Tile { below: panels::registers(m.subject.registers), ..tile },
+            });
+            rows.push(vec![photo, norm, attention, log, fig20::tile(portrait, basis), fig17::tile(portrait, basis)]);
+        }
+    }
+    Block {
+        title: format!("{} on {}", base(&first.subject.model), first.subject.dataset),
+        about: first.subject.preprocessing.clone(),
+        cell_px: 126.0,
+        heads: heads.map(|head| (head.to_owned(), String::new())).to_vec(),
+        rows,
+        together: twins.len(),
+        bar: None,
+    }
+}

@@ -1,0 +1,98 @@
+//! What a change made while a model runs does to its maps and to its [CLS]: removal of artifacts (study §4.2.3,
+//! Fig. 11 and 12) and test-time registers (Jiang et al.), beside the same weights left alone.
+//!
+//! A group is one set of weights on one dataset. Protocol: `docs/protocols/changes.md`.
+
+use super::{Cell, Column, Context, Group, Measured, Row, Spread, Table, Unit, about};
+use crate::models::Average;
+use crate::tables::token_class::{accuracy, dataset_name, fits, plain};
+
+/// Makes the table; it has no rows where nothing was changed.
+pub fn build(context: &Context) -> Table {
+    let mut groups = Vec::new();
+    let mut done: Vec<&Measured> = Vec::new();
+    for first in &context.measured {
+        if done.iter().any(|m| same_weights(m, first)) {
+            continue;
+        }
+        done.push(first);
+        let mut rows: Vec<&Measured> = context.measured.iter().filter(|m| same_weights(m, first)).collect();
+        if rows.iter().all(|m| m.subject.change.is_empty()) {
+            continue;
+        }
+        // The model as it is comes first, whatever the order of the study.
+        rows.sort_by_key(|m| !m.subject.change.is_empty());
+        groups.push(Group {
+            label: dataset_name(&first.subject.dataset),
+            about: about(first.subject, None),
+            provenance: Some(first.subject.weights),
+            measured: true,
+            rows: rows.into_iter().map(row).collect(),
+        });
+    }
+    let sub = |label: &str, sub: &str| Column::with_sub(label, sub);
+    Table {
+        id: "changes",
+        title: "Models changed while they run: artifacts removed, registers appended".to_owned(),
+        caption: "The same weights, as they are and with tokens overwritten or registers appended during the pass. \
+                  Accuracy: logistic regression on one vector an image, trained on vectors of the same kind. ± is the \
+                  standard error."
+            .to_owned(),
+        protocol: "docs/protocols/changes.md",
+        stub: "model",
+        columns: vec![
+            Column::text("what is changed"),
+            sub("outliers", "% of patches"),
+            sub("largest norm", "of a patch"),
+            sub("register", "median norm of the first"),
+            sub("attention", "of [CLS] on outliers, %"),
+            sub("attention", "of [CLS] on registers, %"),
+            sub("[CLS]", "accuracy, %"),
+            sub("mean patch", "accuracy, %"),
+            sub("register", "accuracy of the first, %"),
+        ],
+        groups,
+        spread: Spread::StdErr,
+    }
+}
+
+/// Whether two subjects are one set of weights seen in one way, whatever was changed while it ran.
+fn same_weights(a: &Measured, b: &Measured) -> bool {
+    let of = |m: &Measured| {
+        let s = m.subject;
+        [&s.weights_digest, &s.dataset, &s.preprocessing, &s.precision].map(String::clone)
+    };
+    of(a) == of(b)
+}
+
+fn row(m: &Measured) -> Row {
+    let s = m.subject;
+    let near = |experiment, kind, metric, unit| {
+        let score = m.scores.iter().find(|x| {
+            &*x.experiment == experiment
+                && &*x.subject == kind
+                && &*x.metric == metric
+                && (experiment != "norms" || *x.site == *s.site)
+        });
+        Cell::scored(s, score, unit)
+    };
+    let class = |kind| {
+        let score = fits(m).into_iter().find_map(|fit| accuracy(m, kind, fit, Average::Images));
+        plain(m, score)
+    };
+    let change = if s.change.is_empty() { "nothing" } else { &s.change };
+    Row {
+        label: s.model.clone(),
+        cells: vec![
+            Cell::text(change),
+            near("detection", "outlier", "share_frac", Unit::Share),
+            near("norms", "patch", "max", Unit::Number),
+            near("norms", "register_0", "median", Unit::Number),
+            near("attention", "outlier", "mass_frac", Unit::Percent),
+            near("attention", "register", "mass_frac", Unit::Percent),
+            class("cls"),
+            class("mean_patch"),
+            class("register_0"),
+        ],
+    }
+}
