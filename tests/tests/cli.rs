@@ -17,9 +17,14 @@ fn stdout(args: &[&str]) -> String {
 #[test]
 fn every_command_has_help_with_its_options() {
     let top = stdout(&["--help"]);
-    for command in ["run", "plan", "status", "report", "query", "models", "datasets", "trace"] {
+    for command in [
+        "run", "plan", "status", "report", "query", "health", "why", "compare", "models", "datasets", "trace", "doctor",
+    ] {
         assert!(top.contains(command), "{command} is not in the help");
-        assert!(stdout(&[command, "--help"]).len() > 100);
+        assert!(stdout(&[command, "--help"]).len() > 50);
+    }
+    for command in ["run", "query", "health", "why", "compare", "trace"] {
+        assert!(stdout(&[command, "--help"]).contains("Example"), "{command} shows no example");
     }
     assert!(top.contains("Examples:") && top.contains("Exit codes:"));
 }
@@ -99,8 +104,13 @@ fn planning_costs_nothing_and_status_tells_what_is_missing() {
     expect_code(&plan, 0);
     let plan = String::from_utf8_lossy(&plan.stdout).into_owned();
     assert!(plan.contains("extract planted scenes-train") && plan.contains("probe planted scenes position final"));
+    let json = vitals(BINARY, folder.path(), &[&args("plan")[..], &["--json"]].concat());
+    expect_code(&json, 0);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    let todo: usize = json["steps"].as_array().unwrap().iter().map(|s| s["todo"].as_array().unwrap().len()).sum();
     let status = vitals(BINARY, folder.path(), &args("status"));
     expect_code(&status, 0);
-    assert!(String::from_utf8_lossy(&status.stdout).contains("20 shards missing"));
+    let status = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(todo >= 20 && status.contains(&format!("\n{todo} shards missing in ")), "{todo}: {status}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "looking creates nothing");
 }

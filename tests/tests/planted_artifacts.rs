@@ -64,6 +64,51 @@ fn every_truth_of_the_embedded_study_holds() {
     assert!(!twin.contains_key(&["scenes-test", "detection", "outlier", "onset_block"].map(str::to_owned)));
     let pixels = |kind: &str, metric: &str| get(&planted, ["scenes", "pixels", kind, metric]);
     assert!(pixels("outlier", "l2_mean") > 2.0 * pixels("normal", "l2_mean"));
+    register_neurons_are_the_planted_ones(folder.path());
+    maps_show_what_was_planted(folder.path());
+}
+
+/// Breaks when activations are read at another place, tokens are taken for outliers that are none, or units are
+/// counted from elsewhere: of 4,096 hidden units eight write the norm, the first two of blocks 3 to 6.
+fn register_neurons_are_the_planted_ones(folder: &Path) {
+    let sql = "SELECT block, unit, on_others FROM register_neurons WHERE dataset = 'scenes-test'";
+    let rows: Vec<serde_json::Value> =
+        serde_json::from_slice(&vitals(BINARY, folder, &["query", sql, "--format", "json"]).stdout).unwrap();
+    let mut units: Vec<(u64, u64)> =
+        rows.iter().map(|r| (r["block"].as_u64().unwrap(), r["unit"].as_u64().unwrap())).collect();
+    units.sort_unstable();
+    assert_eq!(units, [(3, 0), (3, 1), (4, 0), (4, 1), (5, 0), (5, 1), (6, 0), (6, 1)]);
+    assert!(rows.iter().all(|r| r["on_others"].as_f64().unwrap() < 1e-3), "{rows:?}");
+}
+
+/// Breaks when a map is of another token, head or image than it says: in images with outliers, the patch of the
+/// largest norm is where CLS looks most, and in the twin it is not.
+fn maps_show_what_was_planted(folder: &Path) {
+    let sql = "SELECT model, image, quantity, cells FROM maps WHERE dataset = 'scenes-test' AND \
+               ((quantity = 'norm' AND site = 'block_7') OR \
+               (quantity = 'attention' AND site = 'attention_7' AND of = 'cls' AND part = 'mean'))";
+    let rows: Vec<serde_json::Value> =
+        serde_json::from_slice(&vitals(BINARY, folder, &["query", sql, "--format", "json"]).stdout).unwrap();
+    let map = |model: &str, image: u64, quantity: &str| -> Vec<f64> {
+        let row = rows.iter().find(|r| r["model"] == model && r["image"] == image && r["quantity"] == quantity);
+        row.unwrap()["cells"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
+    };
+    let argmax = |map: &[f64]| (0..map.len()).fold(0, |best, i| if map[i] > map[best] { i } else { best });
+    let mut with_outliers = 0;
+    for image in 0..6 {
+        let norms = map("planted", image, "norm");
+        assert_eq!(norms.len(), 144);
+        let outliers: Vec<usize> = (0..144).filter(|&i| norms[i] > 60.0).collect();
+        if outliers.is_empty() {
+            continue;
+        }
+        with_outliers += 1;
+        assert!(outliers.contains(&argmax(&map("planted", image, "attention"))), "image {image}");
+        let twin = map("planted_reg4", image, "norm");
+        assert!(outliers.iter().all(|&i| twin[i] < 14.0), "image {image}");
+        assert!(!outliers.contains(&argmax(&map("planted_reg4", image, "attention"))), "image {image}");
+    }
+    assert!(with_outliers > 2, "of six scenes {with_outliers} have outliers");
 }
 
 #[test]

@@ -17,12 +17,15 @@ pub struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes:
   0 done · 2 usage · 3 study file · 4 missing data or weights
-  5 some shards failed, run again · 6 --check failed, or had nothing to check
+  5 some shards failed, run again · 6 --check failed, or had nothing to check;
+    compare --fail-above: a number is further away
   70 bug · 130 interrupted, run again
 
 Examples:
   vitals run                            the embedded study: no files, no network
   vitals run my-study.toml --limit 200  a smoke test of a study
+  vitals health checkpoint.pth --images my-photos
+                                        is this model healthy?
   vitals query \"SHOW TABLES\"            what was measured, in SQL
   vitals models ls                      every model by name";
 
@@ -38,6 +41,12 @@ pub enum Command {
     Report(StudyArgs),
     /// Ask the tables of a store in SQL
     Query(QueryArgs),
+    /// Examine one model on one folder of images: a card, a verdict, a report
+    Health(HealthArgs),
+    /// Tell why a table is reused or stale: which parameter, weight, input or version
+    Why(WhyArgs),
+    /// Put two nights or two models side by side, number by number
+    Compare(CompareArgs),
     /// List the models, or check a weight file
     Models(ModelsArgs),
     /// List the dataset formats, or check a folder
@@ -134,6 +143,106 @@ pub struct QueryArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+No labels are needed; folders in the folder are fine. The study that is run,
+its results and the report lie in one folder; the same command goes on, or
+reuses what is there. docs/health.md explains each line and the JSON.
+
+Examples:
+  vitals health dinov2_vits14 --images my-photos
+  vitals health checkpoint.pth --images my-photos --limit 200
+  vitals health deit3_vits16_224 --weights deit.pth --images my-photos --json
+  vitals health planted --images synthetic
+                                        a model and scenes made up here: no
+                                        files, no network")]
+pub struct HealthArgs {
+    /// A name of `vitals models ls`, or a weight file
+    pub model: String,
+    /// Folder of images, at any depth; `synthetic` for generated scenes
+    #[arg(long, value_name = "DIR")]
+    pub images: PathBuf,
+    /// Weight file, or hf:owner/repo[/file] [default: the model's public weights]
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<String>,
+    /// Side of the crop that the model sees, px [default: the model's own]
+    #[arg(long, value_name = "PX")]
+    pub size: Option<usize>,
+    /// Take at most this many images
+    #[arg(long, value_name = "N", default_value_t = 400)]
+    pub limit: usize,
+    /// auto, cpu, cuda:N or cuda:N,M
+    #[arg(long)]
+    pub device: Option<String>,
+    /// Threads to use; all cores by default
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Folder of the report, the study and the store [default: vitals-health/MODEL]
+    #[arg(long, value_name = "DIR")]
+    pub report: Option<PathBuf>,
+    /// Print the card as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A run is named by what its numbers depend on: parameters, digests of weights
+and images, stage versions, and the same of its inputs. This compares the run
+that a study asks for with the runs of the same table in the store, nearest
+first. Give the options (--limit, --store) that the study was run with.
+
+Examples:
+  vitals why scores                     of the embedded study
+  vitals why token_stats my-study.toml --model dinov2_vits14
+  vitals why scores my-study.toml --dataset photos --json")]
+pub struct WhyArgs {
+    /// Table of the store, such as token_stats or scores
+    pub table: String,
+    #[command(flatten)]
+    pub study: StudyArgs,
+    /// Of this model only, by its name in tables
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
+    /// Of this dataset only, by its name in tables
+    #[arg(long, value_name = "NAME")]
+    pub dataset: Option<String>,
+    /// Print JSON, with every stored run
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Every score stands beside its twin: the difference, the combined standard
+error √(a² + b²), and z, the difference in such errors; the largest z first.
+z takes the two as independent: on the same images it is too small.
+
+Examples:
+  vitals compare monday/vitals-store tuesday/vitals-store
+  vitals compare --models dinov2_vits14 dinov2_vits14_reg4
+  vitals compare before after --fail-above 4 --csv > changes.csv")]
+pub struct CompareArgs {
+    /// Two stores, or one [default: vitals-store] with --models
+    #[arg(value_name = "STORE", num_args = 0..=2)]
+    pub stores: Vec<PathBuf>,
+    /// Two models, by their names in tables
+    #[arg(long, num_args = 2, value_names = ["A", "B"])]
+    pub models: Vec<String>,
+    /// Fail (exit code 6) when a number is more than Z combined standard errors from its twin
+    #[arg(long, value_name = "Z", allow_negative_numbers = true)]
+    pub fail_above: Option<f64>,
+    /// Differing numbers to print, the largest first
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub rows: usize,
+    /// Print JSON, with every number
+    #[arg(long, conflicts_with = "csv")]
+    pub json: bool,
+    /// Print CSV, with every number
+    #[arg(long)]
+    pub csv: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct ModelsArgs {
     #[command(subcommand)]
     pub command: ModelsCommand,
@@ -168,7 +277,7 @@ pub enum DatasetsCommand {
         name: String,
         /// Its folder or file; `synthetic` has none
         root: Option<PathBuf>,
-        /// all, train, test, class:2/3:train, every:3@2:test
+        /// all, train, val, trainval, test, partition:1:train, class:2/3:train, every:3@2:test
         #[arg(long, default_value = "all")]
         split: String,
         /// Images to decode, spread over the dataset

@@ -7,9 +7,12 @@ mod bug;
 mod cli;
 mod commands;
 mod failure;
+mod health;
 mod interrupt;
+mod lineage;
 mod progress;
 mod study;
+mod twins;
 
 use std::process::ExitCode;
 
@@ -36,6 +39,9 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Status(args) => commands::status::status(&args),
         Command::Report(args) => commands::report::report(&args),
         Command::Query(args) => commands::query::query(&args),
+        Command::Health(args) => commands::health::health(&args),
+        Command::Why(args) => commands::why::why(&args),
+        Command::Compare(args) => commands::compare::compare(&args),
         Command::Models(args) => commands::models::models(&args),
         Command::Datasets(args) => commands::datasets::datasets(&args),
         Command::Trace(args) => commands::trace::trace(&args),

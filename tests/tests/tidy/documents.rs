@@ -58,6 +58,7 @@ fn disk_type(rust: &str) -> String {
             "Name" => "string".to_owned(),
             "Vectors" => "f32[D]".to_owned(),
             "Vec<u8>" | "u8>" => "bytes".to_owned(),
+            "Vec<f32>" | "f32>" => "f32 list".to_owned(),
             plain => plain.to_owned(),
         },
     }

@@ -33,7 +33,7 @@ const SHOWN: usize = 5;
 fn check(name: &str, root: &Path, split: &str, decode: usize) -> Result<(), Failure> {
     let at = format!("dataset `{name}`");
     let mut spec = DatasetSpec::new(name, root);
-    let fix = "write all, train, test, class:2/3:train or every:3@2:test";
+    let fix = "write all, train, val, trainval, test, partition:1:train, class:2/3:train or every:3@2:test";
     spec.split = split.parse().map_err(|e| Failure::new(Code::Usage, e, "--split", fix))?;
     let source = datasets::open(&spec).map_err(|e| failure(&e, &at, &ON_COMMAND_LINE, root, spec.split))?;
     let manifest = source.manifest();

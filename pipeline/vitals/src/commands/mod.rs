@@ -1,7 +1,9 @@
 //! One file per command.
 
+pub mod compare;
 pub mod datasets;
 pub mod doctor;
+pub mod health;
 pub mod models;
 pub mod plan;
 pub mod query;
@@ -9,9 +11,11 @@ pub mod report;
 pub mod run;
 pub mod status;
 pub mod trace;
+pub mod why;
 
 use std::fmt::Display;
 use std::io::{ErrorKind, Write as _, stdout};
+use std::path::Path;
 
 use reports::ReportError;
 
@@ -42,15 +46,21 @@ pub fn report_failure(e: &ReportError, at: impl Display) -> Failure {
         E::UnknownTable { .. } | E::Query(_) | E::Format { .. } => {
             (Code::Usage, "`vitals query \"SHOW TABLES\"` lists the tables; docs/formats.md their columns")
         }
-        E::Part { .. } | E::Damaged { .. } | E::PictureSize { .. } => {
+        E::Part { .. } | E::Damaged { .. } | E::PictureSize { .. } | E::MapSize { .. } => {
             (Code::Missing, "remove the damaged part with its `.done` and run again")
         }
         E::EmptyStore { .. } => (Code::Missing, "run a study first, or give its folder with --store"),
         E::Io { .. } => (Code::Missing, "make the store readable"),
         E::Write(_) => (Code::Shards, "make the folder writable or choose another `report`"),
-        E::Published(_) | E::Picture { .. } => (Code::Bug, "please report this"),
+        E::Published(_) | E::Picture { .. } | E::Numbers { .. } => (Code::Bug, "please report this"),
     };
     Failure::new(code, e, at, fix)
+}
+
+/// A folder of results that is not there.
+pub fn no_store(path: &Path) -> Failure {
+    let what = format!("there is no store at {}", path.display());
+    Failure::new(Code::Missing, what, "--store", "run a study first, or give its folder with --store")
 }
 
 /// A number with its noun.

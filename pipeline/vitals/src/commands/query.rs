@@ -4,15 +4,14 @@ use std::io::{IsTerminal as _, stdout};
 
 use reports::QueryFormat;
 
-use super::{put, report_failure};
+use super::{no_store, put, report_failure};
 use crate::cli::{Format, QueryArgs};
 use crate::failure::{Code, Failure};
 
 /// Runs a query and prints its rows.
 pub fn query(args: &QueryArgs) -> Result<(), Failure> {
     if !args.store.is_dir() {
-        let what = format!("there is no store at {}", args.store.display());
-        return Err(Failure::new(Code::Missing, what, "--store", "run a study first, or give its folder with --store"));
+        return Err(no_store(&args.store));
     }
     let format = match args.format {
         Format::Table => QueryFormat::Table,

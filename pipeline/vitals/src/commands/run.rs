@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use engine::RunOptions;
 use engine::run::run_shard;
+use engine::{RunOptions, RunSummary};
 
 use super::{counted, say};
 use crate::cli::RunArgs;
@@ -24,22 +24,27 @@ pub fn run(args: &RunArgs) -> Result<(), Failure> {
         return one_shard(&built, stage, shard, &options);
     }
     let summary = engine::run(&built.plan, &built.store, &options)?;
-    if let Some((step, shard, e)) = summary.failed.into_iter().next() {
-        let mut failure = Failure::from(e);
-        failure.during(&format!("{step} shard {shard}"));
-        return Err(failure);
-    }
+    let (done, reused, skipped) = (summary.done, summary.reused, summary.skipped);
+    first_failed(summary)?;
     let written = commands::report::write(&built)?;
     say(&written.text)?;
     say(&format!(
         "\n{} done, {} reused, {} skipped, {}.\nReport: {}\n",
-        counted(summary.done as usize, "shard", "shards"),
-        summary.reused,
-        counted(summary.skipped as usize, "image", "images"),
+        counted(done as usize, "shard", "shards"),
+        reused,
+        counted(skipped as usize, "image", "images"),
         time(started.elapsed().as_secs_f64()),
         written.html.display()
     ))?;
     if args.check { written.check() } else { Ok(()) }
+}
+
+/// The first shard that failed, if one did.
+pub fn first_failed(summary: RunSummary) -> Result<(), Failure> {
+    let Some((step, shard, e)) = summary.failed.into_iter().next() else { return Ok(()) };
+    let mut failure = Failure::from(e);
+    failure.during(&format!("{step} shard {shard}"));
+    Err(failure)
 }
 
 /// One shard for a cluster engine: finished already is success, and stdout holds one JSON line.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use engine::plan::PlanError;
 use engine::{Budget, Partition, Plan, Stage, Store, TableRef, outputs_of};
-use extract::{Calibrate, EncoderSlot, Extract, Tuning};
+use extract::{EncoderSlot, Extract, ExtractParams, Tuning};
 use measure::{Measure, MeasureParams};
 use reports::Subject;
 use schemas::outlier::OutlierPolicy;
@@ -13,12 +13,12 @@ use vit::executor::devices;
 
 use super::check::{check, follows};
 use super::dataset::{OpenDataset, open};
-use super::file::{ExtractTable, StudyFile};
+use super::file::StudyFile;
 use super::model::{self, OpenModel, Opening};
 use super::params::{params, policy_in_words, precision};
 use super::preprocess::in_words;
 use super::weights::Digests;
-use super::{embedded, probes, truth};
+use super::{change, discover, embedded, portrait, probes, truth};
 use crate::cli::StudyArgs;
 use crate::failure::{Code, Failure};
 
@@ -101,7 +101,7 @@ pub fn build(args: &StudyArgs, access: Access) -> Result<Built, Failure> {
     for model in &models {
         let runs_on = |d: &&OpenDataset| d.table.models.is_empty() || d.table.models.contains(&model.model.name);
         for (at, dataset) in datasets.iter().enumerate().filter(|(_, d)| runs_on(d)) {
-            let (subject, tables) = extraction(&file.extract, model, dataset, tuning, &mut stages)?;
+            let (subject, tables) = extraction(&file, model, dataset, tuning, &mut stages)?;
             subjects.push((at, subject));
             extractions.push(Extraction { model: Arc::clone(model), dataset: dataset.name.clone(), tables });
         }
@@ -147,16 +147,30 @@ fn threads(cores: usize) -> Result<(), Failure> {
     pool.map_err(|e| Failure::new(Code::Bug, e, "threads", "please report this"))
 }
 
-/// Plans calibration, extraction and measurement of one model on one dataset.
+/// What to do about a change that a model cannot take.
+const CHANGE: &str = "correct `edit` or `test_time_registers` of this [[model]]";
+
+/// Plans calibration, extraction, measurement and portraits of one model on one dataset.
 fn extraction(
-    table: &ExtractTable,
+    file: &StudyFile,
     open: &OpenModel,
     dataset: &OpenDataset,
     tuning: Tuning,
     stages: &mut Vec<Box<dyn Stage>>,
 ) -> Result<(Subject, Vec<TableRef>), Failure> {
-    let config = &open.spec.config;
-    let params = params(table, &open.spec, &open.model.weights_digest, (&dataset.table, &dataset.digest))?;
+    let (table, config) = (&file.extract, &open.spec.config);
+    let params = ExtractParams {
+        edit: open.change.edit(),
+        test_time_registers: open.change.registers(),
+        // Portraits are shown beside their photos.
+        pictures: if portrait::wanted(&file.portray, &dataset.name) {
+            table.pictures.max(file.portray.images)
+        } else {
+            table.pictures
+        },
+        ..params(table, &open.spec, &open.model.weights_digest, (&dataset.table, &dataset.digest))?
+    };
+    params.check().map_err(|e| Failure::new(Code::Config, e, format!("model `{}`", open.model.name), CHANGE))?;
     let partition: Partition = vec![("model", open.model.name.clone()), ("dataset", dataset.name.clone())];
     let mut subject = Subject {
         model: open.model.name.clone(),
@@ -167,6 +181,7 @@ fn extraction(
         dataset: dataset.name.clone(),
         preprocessing: in_words(&params.preprocess),
         precision: open.model.precision.to_string(),
+        change: change::in_words(&open.change),
         outlier_policy: policy_in_words(&params.outliers),
         always_finds: matches!(params.outliers, OutlierPolicy::TopFraction { .. } | OutlierPolicy::NthLargest { .. }),
         site: params.outlier_site.to_string(),
@@ -175,42 +190,48 @@ fn extraction(
         departures: dataset.departures.clone(),
         ..Subject::default()
     };
-    let mut cutoff = None;
-    if let Some(images) = params.outliers.calibration_images() {
-        let stage = Calibrate {
-            model: Arc::clone(&open.model),
-            source: Arc::clone(&dataset.source),
-            params: params.clone(),
-            images,
-            partition: partition.clone(),
-            tuning,
-        };
-        cutoff = outputs_of(&stage).pop();
-        take(&mut subject, &outputs_of(&stage));
-        stages.push(Box::new(stage));
-    }
+    let cutoff = change::cutoff(&params, open, dataset, &partition, tuning, stages);
+    take(&mut subject, cutoff.as_slice());
     let measure = MeasureParams {
         outlier_site: params.outlier_site.to_string(),
         last_block: config.depth - 1,
         truth_pixel_variance: table.truth_pixel_variance,
     };
+    let neurons = change::neurons(&params, open, dataset, cutoff.as_ref(), &partition, tuning, stages);
+    if portrait::wanted(&file.portray, &dataset.name) {
+        let params = portrait::params(&file.portray, &params)?;
+        let stage = portrait::stage(params, open, dataset, neurons.clone(), partition.clone(), tuning);
+        take(&mut subject, &outputs_of(&stage));
+        stages.push(Box::new(stage));
+    }
+    let discovers = discover::wanted(&file.discover, &dataset.name);
+    if discovers {
+        let params = discover::params(&file.discover, &params)?;
+        let how = (partition.clone(), tuning);
+        discover::add(&file.discover, params, (open, dataset), neurons.clone(), how, stages, &mut subject);
+    }
     let stage = Extract {
         model: Arc::clone(&open.model),
         source: Arc::clone(&dataset.source),
         params,
-        cutoff,
+        cutoff: cutoff.clone(),
+        neurons,
         partition: partition.clone(),
         tuning,
     };
     let tables = outputs_of(&stage);
     take(&mut subject, &tables);
     stages.push(Box::new(stage));
-    let inputs = tables.iter().filter(|t| ["token_stats", "norm_histograms"].contains(&t.table)).cloned().collect();
+    let read = tables.iter().filter(|t| ["token_stats", "norm_histograms"].contains(&t.table));
+    let inputs = read.cloned().chain(cutoff).collect();
     let stage = Measure { params: measure, inputs, stats_sites: table.stats_sites.len(), partition };
     take(&mut subject, &outputs_of(&stage));
     stages.push(Box::new(stage));
     if open.provenance == reports::Provenance::Planted {
-        subject.truth = truth::of_maps(config.registers);
+        subject.truth = truth::of_maps(config.registers, &open.change);
+        if discovers {
+            subject.truth.extend(truth::of_boxes(config.registers, &open.change));
+        }
     }
     Ok((subject, tables))
 }
@@ -244,12 +265,15 @@ mod tests {
         let titles: Vec<String> = built.plan.steps.iter().map(engine::Step::title).collect();
         let extracted: Vec<&str> = titles.iter().filter_map(|t| t.strip_prefix("extract ")).collect();
         // Breaks when datasets are the outer loop, which opens every model once per dataset.
-        let wanted =
-            ["planted scenes-train", "planted scenes-test", "planted_reg4 scenes-train", "planted_reg4 scenes-test"];
-        assert_eq!(extracted, wanted);
+        let models = ["planted", "planted_reg4", "planted-edited", "planted-test-time-reg1"];
+        let wanted = models.iter().flat_map(|m| ["scenes-train", "scenes-test"].map(|d| format!("{m} {d}")));
+        assert_eq!(extracted, wanted.collect::<Vec<_>>());
+        // A changed model is judged by the cut-off of the model as it was trained, which is found once.
+        let calibrated = titles.iter().filter(|t| t.starts_with("calibrate ")).count();
+        assert_eq!(calibrated, 4, "{titles:#?}");
         let unlike: std::collections::BTreeSet<&String> = titles.iter().collect();
         assert_eq!(unlike.len(), titles.len(), "two steps have one title: {titles:#?}");
         let subjects: Vec<&str> = built.report.subjects.iter().map(|s| s.dataset.as_str()).collect();
-        assert_eq!(subjects[..4], ["scenes-train", "scenes-train", "scenes-test", "scenes-test"]);
+        assert_eq!(subjects[..8], [["scenes-train"; 4], ["scenes-test"; 4]].concat());
     }
 }

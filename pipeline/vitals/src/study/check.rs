@@ -4,10 +4,12 @@
 use std::collections::BTreeSet;
 
 use super::dataset;
+use super::discover;
 use super::file::StudyFile;
 use super::mistake::nearest;
 use super::model::{Declared, declare};
 use super::params::params;
+use super::portrait;
 use super::probes::{check_site, experiments};
 use crate::failure::{Code, Failure};
 
@@ -18,6 +20,9 @@ pub fn check(file: &StudyFile) -> Result<Vec<Declared<'_>>, Failure> {
     file.extract.outliers.check().map_err(|e| config(&e, "[extract] outliers", "correct the number"))?;
     let models = file.models.iter().map(declare).collect::<Result<Vec<_>, _>>()?;
     unique("model", models.iter().map(|m| m.name.as_str()))?;
+    for model in &models {
+        model.check_edit()?;
+    }
     unique("dataset", file.datasets.iter().map(dataset::name))?;
     for table in &file.datasets {
         dataset::check(table)?;
@@ -27,9 +32,18 @@ pub fn check(file: &StudyFile) -> Result<Vec<Declared<'_>>, Failure> {
         }
         for model in &models {
             if table.models.is_empty() || table.models.contains(&model.name) {
-                params(&file.extract, &model.spec, "", (table, ""))?;
+                let params = params(&file.extract, &model.spec, "", (table, ""))?;
+                if portrait::wanted(&file.portray, dataset::name(table)) {
+                    portrait::params(&file.portray, &params)?;
+                }
+                if discover::wanted(&file.discover, dataset::name(table)) {
+                    discover::params(&file.discover, &params)?;
+                }
             }
         }
+    }
+    for name in file.portray.datasets.iter().chain(&file.discover.datasets) {
+        known("dataset", name, file.datasets.iter().map(dataset::name))?;
     }
     for table in &file.probes {
         for name in table.train.iter().chain(&table.test) {

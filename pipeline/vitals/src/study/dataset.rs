@@ -105,7 +105,7 @@ pub fn failure(e: &datasets::DatasetError, at: &str, words: &Words, root: &Path,
         E::Unlabelled { .. } => (*wrong, format!("choose a {split_word} without classes, such as every:3@2:train")),
         E::UnknownClass { .. } => (*wrong, "correct `classes`".to_owned()),
         E::NoRoot { .. } => (*wrong, format!("give its folder or file as {root_word}")),
-        E::Missing { path, .. } if path != root && matches!(split, Split::Train | Split::Test) => {
+        E::Missing { path, .. } if path != root && split.official().is_some() => {
             (Code::Missing, format!("choose a {split_word} that is there, or correct {root_word}"))
         }
         E::Missing { .. } | E::Io { .. } => {

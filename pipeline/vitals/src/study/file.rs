@@ -39,6 +39,12 @@ pub struct StudyFile {
     /// What to read from each pass.
     #[serde(default)]
     pub extract: ExtractTable,
+    /// Maps of the first images.
+    #[serde(default)]
+    pub portray: PortrayTable,
+    /// Boxes around objects.
+    #[serde(default)]
+    pub discover: DiscoverTable,
     /// Models.
     #[serde(rename = "model")]
     pub models: Vec<ModelTable>,
@@ -88,6 +94,8 @@ pub struct ExtractTable {
     pub precision: String,
     /// A patch whose luminance varies less than this is known to hold nothing (generated scenes).
     pub truth_pixel_variance: Option<f64>,
+    /// Neighbours as the study's DeiT-III code takes them: rows go on in the next row.
+    pub wrapped_neighbours: bool,
 }
 
 impl Default for ExtractTable {
@@ -104,6 +112,66 @@ impl Default for ExtractTable {
             shard_images: 1024,
             precision: "f32".into(),
             truth_pixel_variance: None,
+            wrapped_neighbours: false,
+        }
+    }
+}
+
+/// `[portray]`: attention, norms and principal components of the first images, as pictures.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PortrayTable {
+    /// The first so many images of each dataset; 0: none.
+    pub images: u32,
+    /// Side of what the model is shown, px; the dataset's own by default.
+    pub size_px: Option<usize>,
+    /// Blocks whose attention is kept; empty: the last.
+    pub blocks: Vec<u16>,
+    /// Sites whose principal components are kept.
+    pub sites: Vec<String>,
+    /// Datasets, by name in tables; empty: all.
+    pub datasets: Vec<String>,
+}
+
+impl Default for PortrayTable {
+    fn default() -> Self {
+        Self { images: 4, size_px: None, blocks: Vec::new(), sites: vec!["final".into()], datasets: Vec::new() }
+    }
+}
+
+/// `[discover]`: boxes around objects, found without supervision by LOST and scored against those of the dataset.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DiscoverTable {
+    /// Datasets, by name in tables; empty: none.
+    pub datasets: Vec<String>,
+    /// `key`, `query`, `value` or `block`.
+    pub features: Vec<String>,
+    /// Of so many of the last blocks.
+    pub layers: usize,
+    /// Patches of lowest degree among which a box may begin to grow.
+    pub k_patches: u32,
+    /// Biases of the Gram matrix of features as they are; empty: these are not used.
+    pub raw_biases: Vec<f64>,
+    /// Biases of the Gram matrix of features divided by their length; empty: these are not used.
+    pub l2_biases: Vec<f64>,
+    /// Leave out objects marked as difficult or truncated.
+    pub no_hard: bool,
+    /// The steps of the first so many images are kept as pictures.
+    pub pictures: u32,
+}
+
+impl Default for DiscoverTable {
+    fn default() -> Self {
+        Self {
+            datasets: Vec::new(),
+            features: vec!["key".into()],
+            layers: 1,
+            k_patches: 100,
+            raw_biases: vec![0.0],
+            l2_biases: (-10..=0).map(|tenths| f64::from(tenths) / 10.0).collect(),
+            no_hard: false,
+            pictures: 3,
         }
     }
 }
@@ -130,6 +198,30 @@ pub struct ModelTable {
     pub interpolation: Option<String>,
     /// Dials of a planted model.
     pub planted: Option<PlantedTable>,
+    /// Tokens that are overwritten while it runs.
+    pub edit: Option<extract::Edit>,
+    /// Registers that it is given while it runs.
+    pub test_time_registers: Option<TestTimeTable>,
+}
+
+/// `[model.test_time_registers]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TestTimeTable {
+    /// How many are appended.
+    pub registers: u16,
+    /// So many hidden units move to them.
+    pub neurons: u32,
+    /// The first so many images show which units those are.
+    pub images: u32,
+    /// Blocks whose units are looked at; empty: all.
+    pub blocks: Vec<u16>,
+}
+
+impl Default for TestTimeTable {
+    fn default() -> Self {
+        Self { registers: 1, neurons: 10, images: 500, blocks: Vec::new() }
+    }
 }
 
 fn default_provenance() -> String {
@@ -165,7 +257,7 @@ pub struct DatasetTable {
     /// Folder or file.
     #[serde(default)]
     pub root: String,
-    /// all, train, test, class:2/3:train, every:3@2:test.
+    /// all, train, val, trainval, test, partition:1:train, class:2/3:train, every:3@2:test.
     #[serde(default = "default_split")]
     pub split: String,
     /// Only these classes.
@@ -223,7 +315,7 @@ pub struct PreprocessTable {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeTable {
-    /// `token_class`, `pooled_class`, `position` or `pixels`.
+    /// `token_class`, `pooled_class`, `multi_label`, `position` or `pixels`.
     pub experiment: String,
     /// Dataset to fit on; several are repeats of one probe, whose numbers are averaged.
     #[serde(deserialize_with = "one_or_several")]
@@ -253,7 +345,10 @@ pub struct ProbeTable {
     /// position: a model for each kind of token instead of one for all.
     #[serde(default)]
     pub separate: bool,
-    /// Ridge of pixel fits.
+    /// position: `softmax`, `least_squares` or `flat_index`.
+    #[serde(default = "default_position")]
+    pub position: String,
+    /// Ridge of pixels (1 by default) and of positions by regression (0 by default).
     pub penalty: Option<f64>,
     /// Shuffle the labels: a control that must come out at chance.
     #[serde(default)]
@@ -280,6 +375,10 @@ fn one_or_several<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<String>,
 
 fn default_probe_site() -> String {
     "final".into()
+}
+
+fn default_position() -> String {
+    "softmax".into()
 }
 
 fn default_protocol() -> String {
@@ -330,27 +429,4 @@ pub fn expand(text: &str, key: &str) -> Result<String, Failure> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use super::*;
-
-    #[test]
-    fn one_note_needs_no_list() {
-        let parse = |notes: &str| {
-            let text = format!(
-                "title = \"t\"\nnotes = {notes}\n[[model]]\nmodel = \"planted\"\n[[dataset]]\ndataset = \"synthetic\""
-            );
-            StudyFile::parse(&text, "x").unwrap().notes
-        };
-        assert_eq!(parse("\"one\""), ["one"]);
-        assert_eq!(parse("[\"one\", \"two\"]"), ["one", "two"]);
-    }
-
-    #[test]
-    fn a_missing_variable_is_an_error_and_a_set_one_is_put_in() {
-        assert_eq!(expand("plain/path", "root").unwrap(), "plain/path");
-        assert!(expand("${VITALS_SURELY_NOT_SET}/x", "root").is_err());
-        let home = std::env::var("PATH").unwrap();
-        assert_eq!(expand("a${PATH}b", "root").unwrap(), format!("a{home}b"));
-    }
-}
+mod tests;

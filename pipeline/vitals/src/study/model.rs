@@ -5,15 +5,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use extract::{EncoderSlot, Model};
+use extract::{Edit, EncoderSlot, Model, TestTimeRegisters, with_zero_registers};
 use reports::Provenance;
 use schemas::{Canonical, Fingerprint, Meaning};
 use vit::executor::{DeviceChoice, Precision, open_on};
 use vit::planted::{Dials, PatchStatistics, planted};
 use vit::weights::Header;
-use vit::{Interpolation, ModelSpec, Pixels, VitError};
+use vit::{Interpolation, ModelSpec, Params, Pixels, VitConfig, VitError};
 
-use super::file::{ModelTable, PlantedTable, expand};
+use super::file::{ModelTable, PlantedTable, TestTimeTable, expand};
 use super::weights::{Digests, Stamp, located, unfit};
 use crate::failure::{Code, Failure};
 use crate::progress::download;
@@ -26,6 +26,15 @@ pub struct Declared<'a> {
     pub spec: ModelSpec,
     provenance: Provenance,
     table: &'a ModelTable,
+}
+
+impl Declared<'_> {
+    /// Refuses an edit that the model cannot take.
+    pub fn check_edit(&self) -> Result<(), Failure> {
+        let Some(edit) = &self.table.edit else { return Ok(()) };
+        let at = format!("[model.edit] of `{}`", self.name);
+        edit.check(self.spec.config.depth).map_err(|e| Failure::new(Code::Config, e, at, "correct it in the study"))
+    }
 }
 
 /// What every model of a study is opened with.
@@ -54,6 +63,33 @@ pub struct OpenModel {
     pub note: String,
     /// Tensors that belong to no encoder.
     pub leftover: Vec<String>,
+    /// What is changed while it runs.
+    pub change: Change,
+}
+
+/// What is changed while a model runs.
+#[derive(Clone, Default)]
+pub enum Change {
+    /// Nothing.
+    #[default]
+    None,
+    /// Tokens are overwritten.
+    Edit(Edit),
+    /// Registers are appended; the model without them shows which neurons move there.
+    TestTime(TestTimeTable, Arc<Model>),
+}
+
+impl Change {
+    /// Tokens that are overwritten.
+    pub fn edit(&self) -> Option<Edit> {
+        if let Self::Edit(edit) = self { Some(edit.clone()) } else { None }
+    }
+
+    /// Registers that are appended.
+    pub fn registers(&self) -> Option<TestTimeRegisters> {
+        let Self::TestTime(table, _) = self else { return None };
+        Some(TestTimeRegisters { registers: table.registers, neurons: table.neurons })
+    }
 }
 
 /// Name of the planted model in a study.
@@ -66,7 +102,7 @@ pub fn declare(table: &ModelTable) -> Result<Declared<'_>, Failure> {
         let (config, _) = planted(&Dials::default(), registers, None).map_err(|e| dials_failure(&e))?;
         let spec = ModelSpec::custom(PLANTED, config, vit::planted::INPUT);
         let default = if registers == 0 { PLANTED.to_owned() } else { format!("{PLANTED}_reg{registers}") };
-        let name = table.name.clone().unwrap_or(default);
+        let name = table.name.clone().unwrap_or(changed_name(default, table));
         return Ok(Declared { name, spec, provenance: Provenance::Planted, table });
     }
     let at = format!("model `{}`", table.model);
@@ -97,7 +133,7 @@ pub fn declare(table: &ModelTable) -> Result<Declared<'_>, Failure> {
             return Err(Failure::new(Code::Config, what, at, "write same, proxy or own"));
         }
     };
-    let name = table.name.clone().unwrap_or_else(|| spec.name.clone());
+    let name = table.name.clone().unwrap_or_else(|| changed_name(spec.name.clone(), table));
     Ok(Declared { name, spec, provenance, table })
 }
 
@@ -115,16 +151,62 @@ pub fn open(declared: Declared<'_>, opening: &mut Opening<'_>) -> Result<OpenMod
     let digest = opening.digests.get(&stamps, || header.digest()).map_err(failed)?;
     spec.config = header.config.clone();
     let leftover = header.leftover.clone();
-    let (devices, precision) = (opening.devices.to_vec(), opening.precision);
-    let model = Model::new(name, spec.config.clone(), digest, precision, move || {
+    let weights = move || {
         // The digest was computed then, and says what these values are.
         if Stamp::of(header.files()).ok().as_ref() != Some(&stamps) {
             return Err(VitError::Config("the weight file changed while the study ran".to_owned()));
         }
-        open_on(&header.config, &header.params()?, &devices, precision)
-    });
-    let model = Arc::new(model.in_slot(&opening.slot));
-    Ok(OpenModel { model, spec, provenance, note: table.note.clone(), leftover })
+        header.params()
+    };
+    let (model, change) = runnable(name, &mut spec, &digest, weights, table, opening)?;
+    Ok(OpenModel { model, spec, provenance, note: table.note.clone(), leftover, change })
+}
+
+/// The name of a model of which something is changed.
+fn changed_name(name: String, table: &ModelTable) -> String {
+    match (&table.edit, &table.test_time_registers) {
+        (Some(_), _) => format!("{name}-edited"),
+        (None, Some(t)) => format!("{name}-test-time-reg{}", t.registers),
+        (None, None) => name,
+    }
+}
+
+/// The model that runs, and what is changed of it. `weights` gives the parameters of the model as it was trained;
+/// `spec` counts appended registers afterwards.
+fn runnable(
+    name: String,
+    spec: &mut ModelSpec,
+    digest: &str,
+    weights: impl Fn() -> Result<Params, VitError> + Send + Sync + 'static,
+    table: &ModelTable,
+    opening: &Opening<'_>,
+) -> Result<(Arc<Model>, Change), Failure> {
+    let (devices, precision) = (opening.devices.to_vec(), opening.precision);
+    let weights = Arc::new(weights);
+    let trained = spec.config.clone();
+    let model = |name: String, extra: usize| {
+        let (weights, devices, trained) = (Arc::clone(&weights), devices.clone(), trained.clone());
+        let config = VitConfig { registers: trained.registers + extra, ..trained.clone() };
+        let open = move || {
+            if extra == 0 {
+                return open_on(&trained, &weights()?, &devices, precision);
+            }
+            let (config, params) = with_zero_registers(&trained, weights()?, extra)?;
+            open_on(&config, &params, &devices, precision)
+        };
+        Arc::new(Model::new(name, config, digest.to_owned(), precision, open).in_slot(&opening.slot))
+    };
+    let Some(registers) = &table.test_time_registers else {
+        let change = table.edit.clone().map_or(Change::None, Change::Edit);
+        return Ok((model(name, 0), change));
+    };
+    if table.edit.is_some() {
+        let what = "`edit` and `test_time_registers` of one model: nothing could tell which of them did what";
+        return Err(Failure::new(Code::Config, what, format!("model `{name}`"), "make two [[model]]s of it"));
+    }
+    spec.config.registers += usize::from(registers.registers);
+    let change = Change::TestTime(registers.clone(), model(format!("{name}-as-trained"), 0));
+    Ok((model(name, usize::from(registers.registers)), change))
 }
 
 /// Scenes whose colours calibrate the noise dial, and where their seeds begin: far from any study's own.
@@ -141,21 +223,18 @@ fn open_planted(declared: Declared<'_>, opening: &Opening<'_>) -> Result<OpenMod
     let dials = dials(&table.planted.unwrap_or_default());
     let statistics = if dials.detection_noise > 0.0 { Some(calibration()?) } else { None };
     let (config, params) = planted(&dials, registers, statistics.as_ref()).map_err(|e| dials_failure(&e))?;
-    spec.config = config.clone();
+    spec.config = config;
     // The formula is the file: its dials say every weight.
     let formula = Formula { dials: format!("{dials:?}"), registers };
     let digest = format!("planted-{}", Fingerprint::of(PLANTED, 1, &Canonical::of(&formula), &[]));
-    let (devices, precision) = (opening.devices.to_vec(), opening.precision);
-    let of = config.clone();
-    let model = Model::new(name, config, digest, precision, move || open_on(&of, &params, &devices, precision));
-    let model = Arc::new(model.in_slot(&opening.slot));
+    let (model, change) = runnable(name, &mut spec, &digest, move || Ok(params.clone()), table, opening)?;
     let note = if table.note.is_empty() {
         "weights written by construction, not trained; every answer is known in closed form (docs/planted.md)"
             .to_owned()
     } else {
         table.note.clone()
     };
-    Ok(OpenModel { model, spec, provenance, note, leftover: Vec::new() })
+    Ok(OpenModel { model, spec, provenance, note, leftover: Vec::new(), change })
 }
 
 /// What decides every weight of a planted model.

@@ -32,6 +32,9 @@ pub fn params(
         seed: table.seed,
         pictures: table.pictures,
         shard_images: table.shard_images.max(1),
+        edit: None,
+        test_time_registers: None,
+        wrapped_neighbours: table.wrapped_neighbours,
     };
     params.check().map_err(|e| Failure::new(Code::Config, e, "[extract]", "correct the site in the study"))?;
     Ok(params)

@@ -150,7 +150,7 @@ fn report(
         take(subject, &skipped);
     }
     if train.model.provenance == Provenance::Planted {
-        let wanted = truth::of_probes(train.model.spec.config.registers, table.permute_labels);
+        let wanted = truth::of_probes(train.model.spec.config.registers, &train.model.change, table.permute_labels);
         let of_this = wanted.into_iter().filter(|t| t.experiment == table.experiment);
         subject.truth.extend(of_this);
     }
@@ -186,17 +186,26 @@ fn experiment(table: &ProbeTable, depth: usize, seed: Option<u32>) -> Result<Exp
     let subjects = table.kinds.clone();
     let split = split(table, seed)?;
     match table.experiment.as_str() {
-        "token_class" | "pooled_class" => {
+        name @ ("token_class" | "pooled_class" | "multi_label") => {
             let class = VectorClass { site, subjects, draws: table.draws, protocol: protocol(table, split, &at)? };
-            Ok(if table.experiment == "token_class" {
-                Experiment::TokenClass(class)
-            } else {
-                Experiment::PooledClass(class)
+            Ok(match name {
+                "token_class" => Experiment::TokenClass(class),
+                "pooled_class" => Experiment::PooledClass(class),
+                _ => Experiment::MultiLabel(class),
             })
         }
         "position" => {
             let logistic = LogisticParams { standardise: standardise(table, &at)?, ..LogisticParams::default() };
-            let model = PositionModel::Softmax { c: table.c.unwrap_or(1.0), logistic };
+            let ridge = table.penalty.unwrap_or(0.0);
+            let model = match table.position.as_str() {
+                "softmax" => PositionModel::Softmax { c: table.c.unwrap_or(1.0), logistic },
+                "least_squares" => PositionModel::LeastSquares { ridge },
+                "flat_index" => PositionModel::FlatIndex { ridge },
+                other => {
+                    let what = format!("unknown model of position `{other}`");
+                    return Err(bad(&what, &at, "write softmax, least_squares or flat_index"));
+                }
+            };
             Ok(Experiment::Position(Position { site, subjects, separate: table.separate, model, split }))
         }
         "pixels" => {
@@ -206,7 +215,7 @@ fn experiment(table: &ProbeTable, depth: usize, seed: Option<u32>) -> Result<Exp
         other => Err(bad(
             &format!("unknown experiment `{other}`"),
             &at,
-            "write token_class, pooled_class, position or pixels",
+            "write token_class, pooled_class, multi_label, position or pixels",
         )),
     }
 }

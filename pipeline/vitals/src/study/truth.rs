@@ -2,6 +2,8 @@
 
 use reports::{Expect, Truth};
 
+use super::model::Change;
+
 fn truth(experiment: &str, subject: &str, metric: &str, expected: Expect, source: &str) -> Truth {
     Truth {
         experiment: experiment.into(),
@@ -12,34 +14,58 @@ fn truth(experiment: &str, subject: &str, metric: &str, expected: Expect, source
     }
 }
 
-/// Truths of the feature maps: detection, onset, norms, attention.
-pub fn of_maps(registers: usize) -> Vec<Truth> {
-    if registers > 0 {
-        return vec![
-            truth(
-                "detection",
-                "outlier",
-                "share_frac",
-                Expect::AtMost(0.0),
-                "the twin has no detector: no patch norm leaves the median by more than a tenth",
-            ),
-            truth(
-                "norms",
-                "register_0",
-                "median",
-                Expect::Near(118.9, 2.5),
-                "10.4 × the norm of a patch, √(2·8² + 2·84²)",
-            ),
-            truth("norms", "patch", "max", Expect::AtMost(14.0), "√(2·8² + 2 + content)"),
-            truth(
-                "attention",
-                "register",
-                "mass_frac",
-                Expect::Near(0.493, 0.03),
-                "the flag is in the registers' keys",
-            ),
-        ];
+/// Truths of the feature maps: detection, onset, norms, attention. Of a changed model: for the changes that the embedded
+/// study makes; what another does to the planted weights has no closed form.
+pub fn of_maps(registers: usize, change: &Change) -> Vec<Truth> {
+    match change {
+        Change::Edit(_) => of_edited(),
+        Change::TestTime(..) => of_test_time(),
+        Change::None if registers > 0 => of_twin(),
+        Change::None => of_artifacts(),
     }
+}
+
+fn clean(why: &str) -> Truth {
+    truth("detection", "outlier", "share_frac", Expect::AtMost(0.0), why)
+}
+
+fn of_edited() -> Vec<Truth> {
+    vec![
+        clean("the flag is gone before the norm can grow on"),
+        truth("norms", "patch", "max", Expect::AtMost(14.0), "√(2·8² + 2 + content)"),
+    ]
+}
+
+fn of_test_time() -> Vec<Truth> {
+    vec![
+        clean("the units that write the norm are silent on patches"),
+        truth(
+            "norms",
+            "register_0",
+            "median",
+            Expect::Near(85.5, 1.5),
+            "√(2·60² + content): the jump moves to the register; the units of growth, which would find it there, \
+             take the value of the patches, 0",
+        ),
+    ]
+}
+
+fn of_twin() -> Vec<Truth> {
+    vec![
+        truth(
+            "detection",
+            "outlier",
+            "share_frac",
+            Expect::AtMost(0.0),
+            "the twin has no detector: no patch norm leaves the median by more than a tenth",
+        ),
+        truth("norms", "register_0", "median", Expect::Near(118.9, 2.5), "10.4 × the norm of a patch, √(2·8² + 2·84²)"),
+        truth("norms", "patch", "max", Expect::AtMost(14.0), "√(2·8² + 2 + content)"),
+        truth("attention", "register", "mass_frac", Expect::Near(0.493, 0.03), "the flag is in the registers' keys"),
+    ]
+}
+
+fn of_artifacts() -> Vec<Truth> {
     vec![
         truth(
             "detection",
@@ -72,30 +98,72 @@ pub fn of_maps(registers: usize) -> Vec<Truth> {
             "softmax of 5·a·7.45/7.9 + …, in the recipe",
         ),
         truth("attention", "outlier", "argmax_frac", Expect::AtLeast(0.9), "the flag is in the outliers' keys"),
+        truth(
+            "correspondence",
+            "outlier",
+            "overlap_frac",
+            Expect::AtLeast(0.97),
+            "patches of high norm and of high attention are the same: the flag is in the keys of both",
+        ),
+        truth(
+            "detection",
+            "outlier",
+            "onset_p5_block",
+            Expect::Near(3.0, 0.0),
+            "in every resample block 3 writes the norm",
+        ),
+        truth(
+            "detection",
+            "outlier",
+            "onset_p95_block",
+            Expect::Near(3.0, 0.0),
+            "in every resample block 3 writes the norm",
+        ),
     ]
 }
 
+/// Truths of discovered boxes: of models that are not changed while they run.
+pub fn of_boxes(registers: usize, change: &Change) -> Vec<Truth> {
+    let (expected, why) = match (change, registers) {
+        (Change::None, 0) => (
+            Expect::Near(0.106, 0.045),
+            "outliers resemble only each other, so one of them is the seed wherever there is any: 2,000 scenes",
+        ),
+        (Change::None, _) => (Expect::Near(0.737, 0.06), "no outlier is there to be the seed: 2,000 scenes"),
+        _ => return Vec::new(),
+    };
+    vec![truth("corloc", "raw", "corloc_frac", expected, why)]
+}
+
 /// Truths of the probes.
-pub fn of_probes(registers: usize, permuted: bool) -> Vec<Truth> {
+pub fn of_probes(registers: usize, change: &Change, permuted: bool) -> Vec<Truth> {
     let class =
         |subject: &str, expected, source: &str| truth("token_class", subject, "accuracy_frac", expected, source);
     if permuted {
         let chance = "labels are permuted: ten classes, chance 0.10";
-        let subjects = if registers > 0 { ["cls", "normal", "register_0"] } else { ["cls", "normal", "outlier"] };
+        let changed = !matches!(change, Change::None);
+        let subjects: &[&str] = match registers {
+            0 if changed => &["cls", "normal"],
+            0 => &["cls", "normal", "outlier"],
+            _ => &["cls", "normal", "register_0"],
+        };
         return subjects.iter().map(|s| class(s, Expect::AtMost(0.15), chance)).collect();
     }
+    let (placed, why) = match change {
+        // An overwritten patch is the same wherever it was. The rest keep their code, but the fit bends to the others.
+        Change::Edit(edit) => {
+            (Expect::AtMost(1.01 - f64::from(edit.n) / 144.0), "n of 144 patches do not know where they are")
+        }
+        _ => (Expect::AtLeast(0.95), "the position code of a normal patch is a one-hot"),
+    };
     let mut truths = vec![
         class("cls", Expect::AtLeast(0.95), "CLS pools the textures of all patches in block 4"),
         class("normal", Expect::AtMost(0.25), "a normal patch knows its own texture alone"),
-        truth(
-            "position",
-            "normal",
-            "top1_frac",
-            Expect::AtLeast(0.95),
-            "the position code of a normal patch is a one-hot",
-        ),
+        truth("position", "normal", "top1_frac", placed, why),
     ];
-    if registers > 0 {
+    if matches!(change, Change::Edit(_)) {
+        // No outlier is left to be probed.
+    } else if registers > 0 {
         truths.extend((0..registers).map(|r| {
             class(
                 &format!("register_{r}"),

@@ -1,0 +1,152 @@
+//! From numbers to one sentence.
+//!
+//! | finding | when |
+//! |---|---|
+//! | `artifacts` | some patches are outliers |
+//! | `registers` | none are, and every register has at least twice the norm of a patch |
+//! | `clean` | none are, and the largest norm is below 4 × the median |
+//! | `unclear` | none are, yet the largest norm is 4 × the median or more; or nothing was measured |
+//!
+//! What outliers do is said where it is beyond doubt: a gap of more than 3 combined standard errors for place and pixels,
+//! a probability of 0.6 or more that an outlier resembles its neighbours better, attention of more than twice its share
+//! of the patches.
+
+use reports::render::number;
+use reports::tables::Unit;
+use serde::Serialize;
+
+use super::card::Card;
+
+/// What the numbers amount to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finding {
+    /// High-norm patches.
+    Artifacts,
+    /// Clean patches, and registers that carry the norm.
+    Registers,
+    /// No patch stands out.
+    Clean,
+    /// Not to be told.
+    Unclear,
+}
+
+/// Standard errors beyond which a gap is told.
+const GAP_Z: f64 = 3.0;
+/// Probability from which on outliers are called redundant.
+const REDUNDANT_AUC: f64 = 0.6;
+/// Multiple of their share from which on outliers draw attention.
+const DRAWN: f64 = 2.0;
+/// Multiple of a patch's norm from which on a register carries it.
+const CARRIES: f64 = 2.0;
+/// Multiple of the median at which a norm stands out, as for the onset.
+const STANDS_OUT: f64 = measure::onset::FACTOR;
+
+/// The finding, and the sentence.
+pub fn of(card: &Card) -> (Finding, String) {
+    let Some(share) = card.outliers.share_frac else {
+        return (Finding::Unclear, "Nothing was measured.".to_owned());
+    };
+    if share > 0.0 {
+        return (Finding::Artifacts, artifacts(card, share));
+    }
+    let largest = card.norms.largest_by_median;
+    let size = largest.map_or_else(String::new, |x| format!(", and the largest norm is {} × the median", three(x)));
+    if largest.is_some_and(|x| x >= STANDS_OUT) {
+        let few = "so few tokens that they are no mode of their own; look at more images";
+        return (Finding::Unclear, format!("Unclear: patch norms have one mode{size}: {few}."));
+    }
+    let norms: Option<Vec<f64>> = card.registers.iter().map(|r| r.norm_by_patch).collect();
+    let least = norms.and_then(|norms| norms.into_iter().reduce(f64::min));
+    if let Some(least) = least.filter(|x| *x >= CARRIES) {
+        let carry = if card.registers.len() == 1 { "its register carries" } else { "each of its registers carries" };
+        let text =
+            format!("Clean: no patch is an outlier{size}; {carry} at least {} × the norm of a patch.", three(least));
+        return (Finding::Registers, text);
+    }
+    let text =
+        format!("Clean: no patch is an outlier; patch norms have one mode{size}. This model shows no artifacts.");
+    (Finding::Clean, text)
+}
+
+fn artifacts(card: &Card, share: f64) -> String {
+    let mut text = format!("Artifacts: {} % of patches", three(100.0 * share));
+    text += &card.outliers.norm_ratio.map_or_else(
+        || " have outlying norms".to_owned(),
+        |ratio| format!(" have {} × the norm of the others", three(ratio)),
+    );
+    if let Some(block) = card.outliers.onset_block {
+        text += &format!(", from block {block} on");
+    }
+    let mut marks = Vec::new();
+    if card.neighbour_cosine_auc_frac.is_some_and(|auc| auc >= REDUNDANT_AUC) {
+        marks.push("lie where neighbours look alike".to_owned());
+    }
+    let lost = |z: Option<f64>, sign: f64| z.is_some_and(|z| sign * z > GAP_Z);
+    let known =
+        [(lost(card.position_top1_frac.z(), -1.0), "their place"), (lost(card.pixels_l2.z(), 1.0), "their pixels")];
+    let known: Vec<&str> = known.iter().filter(|(lost, _)| *lost).map(|(_, what)| *what).collect();
+    if !known.is_empty() {
+        marks.push(format!("know less of {} than other patches do", known.join(" and ")));
+    }
+    if let Some(mass) = card.attention.outlier_mass_frac.filter(|mass| *mass > DRAWN * share) {
+        marks.push(format!("draw {} % of [CLS]'s attention", three(100.0 * mass)));
+    }
+    match marks.split_last() {
+        None => text += "; nothing else tells them from the others on these images",
+        Some((last, [])) => text += &format!("; they {last}"),
+        Some((last, others)) => text += &format!("; they {} and {last}", others.join(", ")),
+    }
+    text + "."
+}
+
+fn three(x: f64) -> String {
+    number(x, Unit::Share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::card::tests::{card, few, sick};
+    use super::super::card::{Measure, Register};
+    use super::super::places::Places;
+    use super::*;
+
+    #[test]
+    fn an_artifact_is_told_with_what_it_does() {
+        let mut card = card(sick(), &few(), 0);
+        let wanted = "Artifacts: 1.33 % of patches have 10.4 × the norm of the others, from block 3 on; they lie where \
+                      neighbours look alike, know less of their place and their pixels than other patches do and draw \
+                      55.0 % of [CLS]'s attention.";
+        assert_eq!(of(&card), (Finding::Artifacts, wanted.to_owned()));
+        // Breaks when a gap within its error, or attention in proportion, is told as a harm.
+        card.neighbour_cosine_auc_frac = Some(0.55);
+        card.position_top1_frac.outlier = Some(Measure { value: 0.93, stderr: Some(0.01) });
+        card.pixels_l2.outlier = card.pixels_l2.normal;
+        card.attention.outlier_mass_frac = Some(0.02);
+        assert!(of(&card).1.ends_with("nothing else tells them from the others on these images."), "{}", of(&card).1);
+        card.attention.outlier_mass_frac = Some(0.3);
+        assert!(of(&card).1.ends_with("on; they draw 30.0 % of [CLS]'s attention."), "{}", of(&card).1);
+    }
+
+    /// Breaks when a model without outliers is told that it has some, or anything that sounds like it.
+    #[test]
+    fn a_clean_model_is_told_so_plainly() {
+        let mut places = Places::default();
+        (places.images, places.patches) = (3, 300);
+        let mut clean = card(sick(), &places, 0);
+        clean.norms.largest_by_median = Some(1.4);
+        let (finding, text) = of(&clean);
+        assert_eq!(finding, Finding::Clean);
+        assert!(text.contains("no patch is an outlier") && text.contains("1.40 × the median"), "{text}");
+        assert_eq!(clean.outliers.onset_block, None);
+        clean.registers = vec![Register { norm_by_patch: Some(9.0), attention_frac: None }; 2];
+        assert!(of(&clean).1.ends_with("each of its registers carries at least 9.00 × the norm of a patch."));
+        assert_eq!(of(&clean).0, Finding::Registers);
+        // An idle register saves nothing.
+        clean.registers[1].norm_by_patch = Some(1.0);
+        assert_eq!(of(&clean).0, Finding::Clean);
+        clean.norms.largest_by_median = Some(5.0);
+        assert_eq!(of(&clean).0, Finding::Unclear);
+        assert_eq!(of(&card(vec![], &Places::default(), 0)).0, Finding::Unclear);
+    }
+}

@@ -1,0 +1,93 @@
+//! Object discovery of a study: from `[discover]` to the stage that finds boxes and the one that scores them.
+
+use std::sync::Arc;
+
+use datasets::{Crop, Preprocess, Resize};
+use engine::{Partition, Stage, TableRef, outputs_of};
+use extract::{Discover, DiscoverParams, ExtractParams, Tuning};
+use measure::{CorLoc, CorLocParams};
+use reports::Subject;
+
+use super::build::take;
+use super::dataset::OpenDataset;
+use super::file::DiscoverTable;
+use super::model::OpenModel;
+use super::params::site;
+use crate::failure::{Code, Failure};
+
+/// Whether objects are discovered in a dataset.
+pub fn wanted(table: &DiscoverTable, dataset: &str) -> bool {
+    table.datasets.iter().any(|d| d == dataset)
+}
+
+/// What a discovery in an extraction's images means.
+pub fn params(table: &DiscoverTable, extraction: &ExtractParams) -> Result<DiscoverParams, Failure> {
+    let bad = |what: String, fix: &str| Failure::new(Code::Config, what, "[discover]", fix);
+    let depth = extraction.model.depth;
+    if table.layers == 0 || table.layers > depth {
+        return Err(bad(
+            format!("`layers` is {} of {depth} blocks", table.layers),
+            "write how many of the last blocks",
+        ));
+    }
+    let mut sites = Vec::new();
+    for block in depth - table.layers..depth {
+        for feature in &table.features {
+            if !["key", "query", "value", "block"].contains(&feature.as_str()) {
+                return Err(bad(format!("unknown feature `{feature}`"), "write key, query, value or block"));
+            }
+            sites.push(site(&format!("{feature}_{block}"), depth)?);
+        }
+    }
+    let crop = Crop::PadTo { patch_px: extraction.model.patch_px };
+    let params = DiscoverParams {
+        model: extraction.model.clone(),
+        weights: extraction.weights.clone(),
+        precision: extraction.precision,
+        dataset: extraction.dataset.clone(),
+        preprocess: Preprocess { resize: Resize::None, crop, ..extraction.preprocess },
+        shard_images: extraction.shard_images,
+        sites,
+        k_patches: table.k_patches,
+        raw_biases: table.raw_biases.clone(),
+        l2_biases: table.l2_biases.clone(),
+        pictures: table.pictures,
+        edit: extraction.edit.clone(),
+        test_time_registers: extraction.test_time_registers,
+    };
+    params.check().map_err(|e| Failure::new(Code::Config, e, "[discover]", "correct the key in the study"))?;
+    Ok(params)
+}
+
+/// Plans both stages.
+pub fn add(
+    table: &DiscoverTable,
+    params: DiscoverParams,
+    (open, dataset): (&OpenModel, &OpenDataset),
+    neurons: Option<TableRef>,
+    (partition, tuning): (Partition, Tuning),
+    stages: &mut Vec<Box<dyn Stage>>,
+    subject: &mut Subject,
+) {
+    let scored = CorLocParams {
+        sites: params.sites.iter().map(ToString::to_string).collect(),
+        raw_biases: params.raw_biases.clone(),
+        l2_biases: params.l2_biases.clone(),
+        no_hard: table.no_hard,
+    };
+    let (model, source) = (Arc::clone(&open.model), Arc::clone(&dataset.source));
+    let stage = Discover { model, source, params, neurons, partition: partition.clone(), tuning };
+    let tables = outputs_of(&stage);
+    stages.push(Box::new(stage));
+    let (inputs, pictured): (Vec<_>, Vec<_>) =
+        tables.into_iter().filter(|t| t.table != "skipped").partition(|t| ["boxes", "objects"].contains(&t.table));
+    take(subject, &inputs);
+    // Beside the maps and pictures of the extraction, which are of other sizes.
+    for table in pictured {
+        let folder = engine::store::relative_dir(&table);
+        subject.tables.entry(format!("lost_{}", table.table)).or_default().push(folder);
+    }
+    let stage = CorLoc { params: scored, inputs, partition };
+    take(subject, &outputs_of(&stage));
+    stages.push(Box::new(stage));
+}
