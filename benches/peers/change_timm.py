@@ -2,10 +2,12 @@
 
     python change_timm.py --model dinov2_vits14 --weights W STORE
 
-For every extraction run of the model (its `meaning.json` says what was changed) the images of its table `pictures` are
+For every extraction with the weights of the model, whatever name the changed one has in the study (`meaning.json` says what
+was changed), the images of its table `pictures` are
 encoded by timm with the same change, written here anew from its description (and, for the study's notebook, from what
 its program does), and the norms of `token_stats` at every site that timm's pass has are compared, relative. For
-`register_neurons` the mean activities are compared as well. Exits with 1 when one differs by more than 1e-3.
+`register_neurons` the mean activities are compared as well. Units that move are those of the run that the extraction read
+(the `inputs` of its `meaning.json`). Exits with 1 when one differs by more than 1e-3.
 """
 
 import argparse
@@ -25,6 +27,10 @@ TOLERANCE = 1e-3
 
 def rows_of(folder):
     return [row for part in sorted(folder.glob("*.parquet")) for row in pq.ParquetFile(part).read().to_pylist()]
+
+
+def record_of(folder):
+    return json.loads((folder / "meaning.json").read_text())
 
 
 def pixels_of(picture):
@@ -103,12 +109,13 @@ def passes(model, pixels, edit, registers, neurons, donors, keep):
 
 
 def check_run(folder, args):
-    meaning = json.loads((folder / "meaning.json").read_text())["meaning"]
+    record = record_of(folder)
+    meaning = record["meaning"]
     beside = lambda table: args.store / table / folder.relative_to(args.store / "token_stats")
     pictures = rows_of(beside("pictures"))
     edit, given = meaning.get("edit"), meaning.get("test_time_registers") or {"registers": 0, "neurons": 0}
-    found = [row for f in args.store.glob("register_neurons/**/*.parquet") for row in pq.ParquetFile(f).read().to_pylist()]
-    neurons = [row for row in found if row["rank"] < given["neurons"]]
+    read = [args.store / table["folder"] for table in record["inputs"] if table["table"] == "register_neurons"]
+    neurons = [row for run in read for row in rows_of(run) if row["rank"] < given["neurons"]]
     norms = {}
     for row in rows_of(folder):
         norms.setdefault((row["image"], row["site"]), []).append(row["norm"])
@@ -128,19 +135,24 @@ def check_run(folder, args):
                 worst = max(worst, float((np.abs(ours - theirs) / np.maximum(theirs, 1e-3 * np.median(theirs))).max()))
         if not edit and not given["registers"]:
             activity[picture["image"]] = (sites, hidden)
-    print(f"{folder.name}: {json.dumps(edit or meaning.get('test_time_registers') or 'unchanged')}: {worst:.1e}")
-    return worst <= TOLERANCE and check_neurons(args, activity)
+    print(f"{folder.relative_to(args.store / 'token_stats')}: {json.dumps(edit or meaning.get('test_time_registers') or 'unchanged')}: {worst:.1e}")
+    images = sum(pq.ParquetFile(part).metadata.num_rows for part in beside("images").glob("*.parquet"))
+    return worst <= TOLERANCE and (not activity or check_neurons(args, meaning, images, activity))
 
 
-def check_neurons(args, activity):
-    """Mean activities of the units found, where the policy is a rank, which needs no cut-off."""
+def check_neurons(args, extraction, images, activity):
+    """Mean activities of the units found on the images of an extraction, where the policy is a rank, which needs no cut-off."""
     good = True
-    for run in {part.parent for part in args.store.glob("register_neurons/**/*.parquet")} if activity else ():
-        meaning = json.loads((run / "meaning.json").read_text())["meaning"]
-        if meaning["outliers"]["rule"] != "nth_largest":
+    for run in sorted({part.parent for part in args.store.glob("register_neurons/**/*.parquet")}):
+        meaning = record_of(run)["meaning"]
+        if any(meaning[key] != extraction[key] for key in ("weights", "dataset", "preprocess")):
+            continue
+        name, searched = run.relative_to(args.store / "register_neurons"), min(meaning["images"], images)
+        if meaning["outliers"]["rule"] != "nth_largest" or searched > len(activity):
+            print(f"{name}: not judged; needs the rule nth_largest, and `pictures` as large as `images`")
             continue
         on, off = {}, {}
-        for sites, hidden in (activity[i] for i in range(meaning["images"])):
+        for sites, hidden in (activity[i] for i in range(searched)):
             norms = sites[meaning["outlier_site"]][0, 1:].norm(dim=-1)
             mask = norms > norms.sort(descending=True).values[meaning["outliers"]["n"] - 1]
             for block in meaning["blocks"]:
@@ -148,11 +160,13 @@ def check_neurons(args, activity):
                 off.setdefault(block, []).append(hidden[block][1:][~mask].abs())
         on, off = ({b: torch.cat(h).mean(0) for b, h in side.items()} for side in (on, off))
         ranking = sorted(((-v.item(), b, u) for b, h in on.items() for u, v in enumerate(h)))
+        agree = True
         for row, (value, block, unit) in zip(rows_of(run), ranking):
             near = abs(row["on_outliers"] + value) <= TOLERANCE * -value
             near &= abs(row["on_others"] - off[block][unit].item()) <= TOLERANCE * -value
-            good &= near and (row["block"], row["unit"]) == (block, unit)
-        print(f"{run.name}: {len(rows_of(run))} register neurons {'agree' if good else 'DIFFER'}")
+            agree &= near and (row["block"], row["unit"]) == (block, unit)
+        print(f"{name}: {len(rows_of(run))} register neurons {'agree' if agree else 'DIFFER'}")
+        good &= agree
     return good
 
 
@@ -162,7 +176,10 @@ def main():
     parser.add_argument("--model", required=True)
     parser.add_argument("--weights", required=True)
     args = parser.parse_args()
-    runs = sorted({part.parent for part in args.store.glob(f"token_stats/model={args.model}/**/*.parquet")})
+    runs = sorted({part.parent for part in args.store.glob("token_stats/**/*.parquet")})
+    # The name of a changed model is the study's; its weights are the model's.
+    own = {record_of(run)["meaning"]["weights"] for run in runs if f"model={args.model}" in run.parts}
+    runs = [run for run in runs if record_of(run)["meaning"]["weights"] in own]
     if not runs:
         sys.exit(f"{args.store} has no table `token_stats` of {args.model}")
     with torch.no_grad():

@@ -107,4 +107,8 @@ impl Source for Selected {
     fn truth(&self, index: usize) -> Result<Option<Truth>, ReadError> {
         self.picks.get(index).map_or(Ok(None), |&pick| self.source.truth(pick))
     }
+
+    fn annotations(&self) -> String {
+        self.source.annotations()
+    }
 }

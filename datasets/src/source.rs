@@ -55,12 +55,27 @@ impl Manifest {
             hash.update((class.len() as u64).to_le_bytes());
             hash.update(class.as_bytes());
         }
-        let digest: [u8; 32] = hash.finalize().into();
-        digest.iter().fold(String::with_capacity(64), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        hex(hash)
     }
+}
+
+/// A digest in hex.
+fn hex(hash: Sha256) -> String {
+    let digest: [u8; 32] = hash.finalize().into();
+    digest.iter().fold(String::with_capacity(64), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// SHA-256, in hex, over the sizes of files, in their order; a file that is not there counts as that.
+pub(crate) fn sizes_digest(files: impl Iterator<Item = PathBuf>) -> String {
+    let mut hash = Sha256::new();
+    for path in files {
+        let bytes = std::fs::metadata(path).ok().and_then(|m| i64::try_from(m.len()).ok());
+        hash.update(bytes.unwrap_or(-1).to_le_bytes());
+    }
+    hex(hash)
 }
 
 /// A rectangle of pixels, `x0 ≤ x < x1`, `y0 ≤ y < y1`.
@@ -128,6 +143,12 @@ pub trait Source: Send + Sync {
     /// What is known of one item beyond its label, if anything; an error where its annotation cannot be read.
     fn truth(&self, _index: usize) -> Result<Option<Truth>, ReadError> {
         Ok(None)
+    }
+
+    /// Tells two states of what [`Source::truth`] reads apart, by names and sizes as [`Manifest::digest`] does; empty where
+    /// it reads no files.
+    fn annotations(&self) -> String {
+        String::new()
     }
 }
 

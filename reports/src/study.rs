@@ -44,15 +44,21 @@ pub struct Subject {
     pub dataset: String,
     /// Preprocessing, in words that tell two of them apart.
     pub preprocessing: String,
+    /// The same of its portraits, which may be of another size; empty: there are none.
+    pub portrayed: String,
     /// `f32`, `bf16`, …
     pub precision: String,
+    /// Whether cosines to neighbours go on in the next row at a border, as the study's DeiT-III code takes them.
+    pub wrapped_neighbours: bool,
+    /// Of the registers, those that the model was given while it ran; they come last.
+    pub appended_registers: usize,
     /// What was changed while the model ran, in words that tell two changes apart, or empty.
     pub change: String,
     /// How an outlier is told from a normal token.
     pub outlier_policy: String,
     /// Whether that rule calls some patches outliers in any model: a share or a rank does.
     pub always_finds: bool,
-    /// Site at which norms are read and outliers told; a block output, before the final `LayerNorm`.
+    /// Site at which norms are read and outliers told: any that holds all tokens, by default the last block's output.
     pub site: String,
     /// Table name → folders of finished parts that belong to this subject.
     pub tables: BTreeMap<String, Vec<PathBuf>>,
@@ -69,6 +75,13 @@ pub struct Subject {
     pub settings: BTreeMap<PathBuf, String>,
     /// What departs from the published protocols, in words (`1,500 of 50,000 images`). Not empty: not comparable.
     pub departures: Vec<String>,
+}
+
+impl Subject {
+    /// How the images of its portraits were made.
+    pub fn seen_as(&self) -> &str {
+        if self.portrayed.is_empty() { &self.preprocessing } else { &self.portrayed }
+    }
 }
 
 /// Where weights come from; only the same weights can agree or differ with a published number.

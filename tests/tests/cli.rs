@@ -114,3 +114,45 @@ fn planning_costs_nothing_and_status_tells_what_is_missing() {
     assert!(todo >= 20 && status.contains(&format!("\n{todo} shards missing in ")), "{todo}: {status}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "looking creates nothing");
 }
+
+/// Breaks when each dataset finds neurons of its own (train and test would be two models), when two numbers of
+/// registers cannot share a search, or when a change that needs f32 is refused after an hour of work only.
+#[test]
+fn changed_models_are_planned_with_one_search_for_neurons() {
+    let folder = tempfile::tempdir().unwrap();
+    let study = |precision: &str| {
+        format!(
+            r#"
+title = "changed"
+[extract]
+precision = "{precision}"
+[[model]]
+model = "planted"
+test_time_registers = {{ registers = 1 }}
+[[model]]
+model = "planted"
+test_time_registers = {{ registers = 4 }}
+[[dataset]]
+dataset = "synthetic"
+name = "train"
+limit = 20
+[[dataset]]
+dataset = "synthetic"
+name = "test"
+limit = 20
+seed = 7
+"#
+        )
+    };
+    std::fs::write(folder.path().join("f32.toml"), study("f32")).unwrap();
+    let output = vitals(BINARY, folder.path(), &["plan", "f32.toml"]);
+    expect_code(&output, 0);
+    let plan = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(plan.lines().filter(|l| l.contains("find_neurons")).count(), 1, "{plan}");
+    assert_eq!(plan.lines().filter(|l| l.contains("extract")).count(), 4, "{plan}");
+    std::fs::write(folder.path().join("bf16.toml"), study("bf16")).unwrap();
+    let output = vitals(BINARY, folder.path(), &["plan", "bf16.toml"]);
+    expect_code(&output, 3);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("needs f32"), "{said}");
+}

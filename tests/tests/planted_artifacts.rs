@@ -71,7 +71,7 @@ fn every_truth_of_the_embedded_study_holds() {
 /// Breaks when activations are read at another place, tokens are taken for outliers that are none, or units are
 /// counted from elsewhere: of 4,096 hidden units eight write the norm, the first two of blocks 3 to 6.
 fn register_neurons_are_the_planted_ones(folder: &Path) {
-    let sql = "SELECT block, unit, on_others FROM register_neurons WHERE dataset = 'scenes-test'";
+    let sql = "SELECT block, unit, on_others FROM register_neurons";
     let rows: Vec<serde_json::Value> =
         serde_json::from_slice(&vitals(BINARY, folder, &["query", sql, "--format", "json"]).stdout).unwrap();
     let mut units: Vec<(u64, u64)> =

@@ -5,6 +5,7 @@ mod aircraft;
 mod caltech101;
 mod cars;
 mod cifar;
+mod coco;
 mod cub;
 mod dtd;
 mod flowers;
@@ -78,6 +79,7 @@ pub const CATALOG: &[Dataset] = &[
     sun397::SUN397,
     voc2007::VOC2007,
     voc::VOC,
+    coco::COCO20K,
     ade20k::ADE20K,
     nyu::NYU,
     photos::PHOTOS,

@@ -6,6 +6,8 @@
 //! `multi_label` finds all twenty answers in a name, and `classes = ["cat"]` leaves the images with a cat and nothing
 //! else. The sets of both parts are numbered together, whichever is read.
 //!
+//! Boxes of the objects are known where `Annotations/*.xml` lie beside the photos.
+//!
 //! The test set has public answers: its archive unpacks into the same folder. Source: the devkit's `devkit_doc.pdf`,
 //! section 6.1, <http://host.robots.ox.ac.uk/pascal/VOC/voc2007/>.
 
@@ -15,6 +17,7 @@ use std::path::Path;
 use super::{Dataset, THREE, base, below};
 use crate::formats::listing::files_in;
 use crate::formats::lists::{self, List};
+use crate::formats::voc_xml;
 use crate::source::Source;
 use crate::spec::{DatasetError, DatasetSpec};
 use crate::split::Official;
@@ -74,7 +77,7 @@ fn open(spec: &DatasetSpec) -> Result<Box<dyn Source>, DatasetError> {
         }
     }
     let classes = sets.into_iter().map(str::to_owned).collect();
-    lists::open(&spec.root, images, classes, LAYOUT)
+    Ok(voc_xml::with_boxes(&spec.root, lists::open(&spec.root, images, classes, LAYOUT)?))
 }
 
 /// What every image of a part shows.

@@ -5,11 +5,14 @@
 //! whole pixel, halves to even (LOST `datasets.py`, Python's `round`). Crowds are kept and marked.
 
 use std::collections::HashMap;
-use std::io::Read;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use serde::Deserialize;
 
-use crate::source::{BoxPx, Object};
+use crate::source::{BoxPx, Manifest, Object, Raw, ReadError, Source, Truth, sizes_digest};
 
 /// Largest coordinate.
 const MAX_PX: f64 = 1e6;
@@ -30,7 +33,7 @@ struct Marked {
 }
 
 #[derive(Deserialize)]
-struct File {
+struct Listed {
     annotations: Vec<Annotation>,
     categories: Vec<Category>,
 }
@@ -53,7 +56,7 @@ struct Category {
 impl Instances {
     /// Reads the file, or tells what is wrong with it.
     pub fn read(from: impl Read) -> Result<Self, String> {
-        let file: File = serde_json::from_reader(from).map_err(|e| e.to_string())?;
+        let file: Listed = serde_json::from_reader(from).map_err(|e| e.to_string())?;
         let mut all =
             Self { classes: file.categories.into_iter().map(|c| (c.id, c.name)).collect(), boxes: HashMap::new() };
         for (number, annotation) in file.annotations.iter().enumerate() {
@@ -72,6 +75,45 @@ impl Instances {
         let object =
             |b: &Marked| Object { crowd: b.crowd, ..Object::plain(self.classes.get(&b.class).cloned(), b.area) };
         boxes.iter().map(object).collect()
+    }
+}
+
+/// Photos with the boxes of an annotation file, which is read when the first of them is asked for.
+pub fn with_boxes(photos: Box<dyn Source>, annotations: PathBuf) -> Box<dyn Source> {
+    Box::new(Annotated { photos, annotations, instances: OnceLock::new() })
+}
+
+struct Annotated {
+    photos: Box<dyn Source>,
+    annotations: PathBuf,
+    instances: OnceLock<Result<Instances, String>>,
+}
+
+impl Source for Annotated {
+    fn manifest(&self) -> &Manifest {
+        self.photos.manifest()
+    }
+
+    fn read(&self, index: usize) -> Result<Raw, ReadError> {
+        self.photos.read(index)
+    }
+
+    fn truth(&self, index: usize) -> Result<Option<Truth>, ReadError> {
+        let Some(image) = self.manifest().entries.get(index).and_then(|e| image_number(&e.name)) else {
+            return Ok(None);
+        };
+        let read = || {
+            let file = File::open(&self.annotations).map_err(|e| e.to_string())?;
+            Instances::read(BufReader::with_capacity(1 << 20, file))
+        };
+        match self.instances.get_or_init(read) {
+            Ok(instances) => Ok(Some(Truth { boxes: instances.objects(image), ..Truth::default() })),
+            Err(what) => Err(ReadError::Annotation { path: self.annotations.clone(), what: what.clone() }),
+        }
+    }
+
+    fn annotations(&self) -> String {
+        sizes_digest(std::iter::once(self.annotations.clone()))
     }
 }
 

@@ -9,10 +9,14 @@
 //! xmax W, which is 0 and W here: one is taken from the lower ends alone (LOST `datasets.py`). A few boxes of the
 //! devkit have fractions of a pixel; they are cut off. Boxes of the `part`s of an object (a head, a hand) are no objects.
 
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
-use crate::source::{BoxPx, Object};
+use crate::source::{BoxPx, Manifest, Object, Raw, ReadError, Source, Truth, sizes_digest};
 
 /// Largest annotation that is read.
 pub const MAX_BYTES: usize = 4 << 20;
@@ -20,6 +24,60 @@ pub const MAX_BYTES: usize = 4 << 20;
 const MAX_PX: f64 = 1e6;
 /// Elements within one another.
 const MAX_DEPTH: usize = 32;
+
+/// Photos of a devkit with the boxes that lie beside them: `JPEGImages/a.jpg` has `Annotations/a.xml`, or none are known.
+pub fn with_boxes(root: &Path, photos: Box<dyn Source>) -> Box<dyn Source> {
+    Box::new(Annotated { root: root.to_owned(), photos })
+}
+
+struct Annotated {
+    root: PathBuf,
+    photos: Box<dyn Source>,
+}
+
+impl Annotated {
+    /// `…/JPEGImages/a.jpg` → `…/Annotations/a.xml`
+    fn beside(&self, photo: &str) -> PathBuf {
+        let name = Path::new(photo).with_extension("xml");
+        let folder = name.parent().and_then(Path::parent).unwrap_or(Path::new(""));
+        self.root.join(folder).join("Annotations").join(name.file_name().unwrap_or_default())
+    }
+}
+
+impl Source for Annotated {
+    fn manifest(&self) -> &Manifest {
+        self.photos.manifest()
+    }
+
+    fn read(&self, index: usize) -> Result<Raw, ReadError> {
+        self.photos.read(index)
+    }
+
+    fn truth(&self, index: usize) -> Result<Option<Truth>, ReadError> {
+        let Some(entry) = self.manifest().entries.get(index) else { return Ok(None) };
+        let path = self.beside(&entry.name);
+        let bytes = match fs::metadata(&path).map(|m| m.len()) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(ReadError::Io { path, source }),
+            Ok(bytes) if bytes > MAX_BYTES as u64 => {
+                return Err(ReadError::Annotation { path, what: format!("{bytes} bytes, above {MAX_BYTES}") });
+            }
+            Ok(_) => fs::read(&path),
+        };
+        let bytes = match bytes {
+            Ok(bytes) => bytes,
+            Err(source) => return Err(ReadError::Io { path, source }),
+        };
+        match objects(&bytes) {
+            Ok(boxes) => Ok(Some(Truth { boxes, ..Truth::default() })),
+            Err(what) => Err(ReadError::Annotation { path, what }),
+        }
+    }
+
+    fn annotations(&self) -> String {
+        sizes_digest(self.manifest().entries.iter().map(|entry| self.beside(&entry.name)))
+    }
+}
 
 /// The objects of an annotation, in its order, or what is wrong with it.
 pub fn objects(bytes: &[u8]) -> Result<Vec<Object>, String> {

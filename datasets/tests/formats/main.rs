@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod archives;
+mod boxes;
 mod devkits;
 mod hostile;
 mod hostile_lists;

@@ -33,3 +33,18 @@ fn real_folders_open_and_decode() {
         }
     }
 }
+
+/// Counted by `grep -c '<object>'`; breaks when an annotation is not found or an object is lost.
+#[test]
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+fn real_annotations_are_read() {
+    let Some(real) = std::env::var_os("VITALS_REAL") else {
+        eprintln!("skipped: set VITALS_REAL to the folder of real inputs");
+        return;
+    };
+    let source = open("voc", &Path::new(&real).join("VOCdevkit"), "all").unwrap();
+    let boxes = |index| source.truth(index).unwrap().unwrap().boxes;
+    let all: Vec<_> = (0..60).flat_map(boxes).collect();
+    let of = |mark: fn(&datasets::Object) -> bool| all.iter().filter(|o| mark(o)).count();
+    assert_eq!((all.len(), of(|o| o.difficult), of(|o| o.truncated)), (172, 22, 85));
+}

@@ -176,7 +176,7 @@ pub struct HealthArgs {
     /// Threads to use; all cores by default
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// Folder of the report, the study and the store [default: vitals-health/MODEL]
+    /// Folder of the report, the study and the store [default: vitals-health/MODEL-IMAGES]
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
     /// Print the card as JSON

@@ -139,7 +139,10 @@ const DIGEST: usize = 12;
 fn value(value: Option<&Value>) -> String {
     let text = value.map_or_else(|| "absent".to_owned(), Value::to_string);
     let digest = text.len() == 66 && text.trim_matches('"').chars().all(|c| c.is_ascii_hexdigit());
-    let cut: String = text.chars().take(if digest { DIGEST } else { SHOWN }).collect();
+    if digest {
+        return format!("{}…", &text[1..=DIGEST]);
+    }
+    let cut: String = text.chars().take(SHOWN).collect();
     if cut.len() < text.len() { cut + "…" } else { cut }
 }
 

@@ -71,9 +71,9 @@ pub struct Twins {
     pub b: f64,
     /// b − a.
     pub difference: f64,
-    /// Combined standard error; none where one of the numbers has none.
+    /// Combined standard error; none where one of the numbers has none, or both have 0.
     pub stderr: Option<f64>,
-    /// Difference in combined standard errors; infinite (null in JSON) where they are 0 and the numbers differ.
+    /// Difference in combined standard errors, where there is one.
     pub z: Option<f64>,
     /// Tokens or images behind each.
     pub n: [u64; 2],
@@ -216,7 +216,8 @@ fn pairs<'a>(a: &mut Vec<&'a Number>, b: &mut Vec<&'a Number>) -> Vec<(&'a Numbe
 fn twins(a: &Number, b: &Number) -> Option<Twins> {
     let (x, y) = (a.value?, b.value?);
     let difference = y - x;
-    let stderr = a.stderr.zip(b.stderr).map(|(a, b)| a.hypot(b));
+    // No spread in a few images is no certainty: a share of 0 of 8 has the error 0.
+    let stderr = a.stderr.zip(b.stderr).map(|(a, b)| a.hypot(b)).filter(|&e| e > 0.0);
     let both = |a: &str, b: &str| if a == b { a.to_owned() } else { format!("{a} → {b}") };
     let twins = Twins {
         model: both(&a.model, &b.model),
@@ -306,17 +307,16 @@ mod tests {
             number("b", "mean", 20.0, 4.0),
             number("b", "max", 11.0, f64::NAN),
             number("b", "share", 0.5, 0.0),
-            // Rounding is no difference, least of all an infinite one.
             number("b", "std", 2.0 + 1e-15, 0.0),
         ];
         let found = Comparison::of(&a, &b, false);
         let rows: Vec<_> = found.twins.iter().map(|t| (t.metric.as_str(), t.stderr, t.z)).collect();
         let wanted = [
-            // No error on either side and another number: infinitely far apart.
-            ("share", Some(0.0), Some(f64::INFINITY)),
             ("mean", Some(5.0), Some(2.0)),
-            ("std", Some(0.0), Some(0.0)),
+            // No error on either side is no certainty, and rounding is no difference.
+            ("share", None, None),
             ("max", None, None),
+            ("std", None, None),
         ];
         assert_eq!(rows, wanted);
         assert_eq!((found.alone, found.ambiguous), ([0, 0], 0));

@@ -5,12 +5,11 @@
 
 use super::fig9::{kinds, label};
 use super::portraits::{self, Map, Portrait};
-use super::shade::Shade;
+use super::shade::{Shade, end};
 use super::sheet::{self, Block, Tile};
 use super::{Figure, panels};
 use crate::error::ReportError;
-use crate::render::number;
-use crate::tables::{Context, Measured, Unit};
+use crate::tables::{Context, Measured};
 
 /// Names that ask for it.
 pub const NAMES: &[&str] = &["attention_layers", "study_fig13", "study_fig14", "study_fig18", "study_fig19"];
@@ -67,7 +66,7 @@ fn block(m: &Measured, portrait: &Portrait) -> Block {
         maps.sort_by_key(|map| map.block());
         let tiles = maps.iter().map(|map| {
             let at = map.block().map_or_else(|| map.site.clone(), |b| format!("block {b}"));
-            let words = format!("{at}: {}", number(map.range().1, Unit::Share));
+            let words = format!("{at}: {}", end(map.range().1));
             (map.tile(Shade::Linear(0.0, map.range().1), words), kind.as_str())
         });
         let tiles: Vec<(Tile, &str)> = tiles.collect();

@@ -69,7 +69,8 @@ impl Scale {
         if span <= 0.0 {
             return vec![(self.domain.0, Some(plain(self.domain.0)))];
         }
-        let rough = span / 5.0;
+        // A little over five: headroom of 5 % above 1 must not turn steps of 0.2 into steps of 0.5.
+        let rough = span / 5.3;
         let power = 10f64.powf(rough.log10().floor());
         let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|s| *s >= rough).unwrap_or(power);
         let first = (self.domain.0 / step).ceil() as i64;
@@ -165,6 +166,7 @@ mod tests {
             |a, b| Scale::linear((a, b), (0.0, 1.0)).ticks().into_iter().filter_map(|t| t.1).collect::<Vec<_>>();
         assert_eq!(labels(0.0, 11.0), ["0", "5", "10"]);
         assert_eq!(labels(0.0, 1.0), ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
+        assert_eq!(labels(0.0, 1.05), labels(0.0, 1.0));
         assert_eq!(labels(3.0, 3.0), ["3"]);
     }
 }

@@ -86,7 +86,7 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
         title: "Large norms and large attention (after Figures 5 and 20 of the reproducibility study)".to_owned(),
         caption: format!(
             "Norms of the patches; framed in red the 5 % of the largest norm, in white (within) the 5 % that [CLS] attends \
-             to most in the last block, mean over heads. Over the pictures shown: {}. The table of the same name has the \
+             to most, mean over heads, both at the sites in the headings (attention_0 is the first block). Over the pictures shown: {}. The table of the same name has the \
              number over all images.",
             sentences.join("; ")
         ),
@@ -105,14 +105,18 @@ fn overlap(m: &Measured, portrait: &Portrait) -> Option<Overlap> {
 fn block(twins: &Twins) -> Block {
     let (first, portraits) = &twins[0];
     let mut heads = vec![("picture".to_owned(), String::new())];
-    heads.extend(twins.iter().map(|(m, _)| (panels::registers(m.subject.registers), format!("at {}", m.subject.site))));
+    let head = |(m, all): &(&Measured, Vec<Portrait>)| {
+        let attention = all.iter().find_map(|p| p.attention("cls")).map_or("", |map| &map.site);
+        (panels::registers(m.subject.registers), format!("{}, {attention}", m.subject.site))
+    };
+    heads.extend(twins.iter().map(head));
     let rows = portraits.iter().map(|portrait| {
         let cell = |(m, all): &(&Measured, Vec<Portrait>)| tile(m, portraits::same(all, portrait.image)?);
         std::iter::once(portrait.photo()).chain(twins.iter().map(cell)).collect()
     });
     Block {
         title: format!("{} on {}", base(&first.subject.model), first.subject.dataset),
-        about: first.subject.preprocessing.clone(),
+        about: first.subject.seen_as().to_owned(),
         cell_px: 150.0,
         rows: rows.collect(),
         heads,

@@ -2,7 +2,8 @@
 //!
 //! Values are counted in 2,000 bins and each bin is a Gaussian of width h: with n values of standard deviation σ,
 //! `f(x) = Σ_b n_b φ((x − c_b)/h) / (n h)` and `h = ½ σ n^(−1/5)`: Scott's rule, halved, as the reproducibility study
-//! has it (seaborn, `bw_adjust = 0.5`). Nothing is reflected at ±1, so that a little of the density lies outside.
+//! has it (seaborn, `bw_adjust = 0.5`). What the kernel would put beyond ±1, where no cosine lies, is reflected there
+//! (Silverman 1986, section 2.10): `f(x) + f(2 − x) + f(−2 − x)`, which has all of its area within.
 
 const BINS: usize = 2000;
 /// Points of a curve.
@@ -59,11 +60,13 @@ impl Values {
         let (Some(first), Some(last)) = ((0..BINS).find(filled), (0..BINS).rev().find(filled)) else { return vec![] };
         let center = |bin: usize| (bin as f64 + 0.5) * 2.0 / BINS as f64 - 1.0;
         let h = self.width();
-        let (low, high) = (center(first) - 3.0 * h, center(last) + 3.0 * h);
+        let (low, high) = ((center(first) - 3.0 * h).max(-1.0), (center(last) + 3.0 * h).min(1.0));
         let norm = 1.0 / (self.n as f64 * h * std::f64::consts::TAU.sqrt());
+        let gauss = |x: f64| (-0.5 * (x / h).powi(2)).exp();
         let density = |x: f64| {
             let near = (first..=last).filter(|b| self.counts[*b] > 0);
-            near.map(|b| self.counts[b] as f64 * (-0.5 * ((x - center(b)) / h).powi(2)).exp()).sum::<f64>() * norm
+            let at = |c: f64| gauss(x - c) + gauss(2.0 - x - c) + gauss(-2.0 - x - c);
+            near.map(|b| self.counts[b] as f64 * at(center(b))).sum::<f64>() * norm
         };
         let at = |i: usize| low + (high - low) * i as f64 / (POINTS - 1) as f64;
         (0..POINTS).map(|i| (at(i), density(at(i)))).collect()
@@ -91,17 +94,35 @@ mod tests {
         let curve = values.curve();
         let (x, found) = curve[POINTS / 2];
         let gauss = |x: f64| (-0.5 * (x / h).powi(2)).exp() / (h * std::f64::consts::TAU.sqrt());
-        // Bins are a thousandth wide.
-        assert!(x.abs() < 1e-3 && (found - gauss(0.5)).abs() < 2e-3, "{x} {found} {}", gauss(0.5));
+        // Reflected at 1, the values stand at ½ and 3/2 as well; bins are a thousandth wide.
+        let wanted = gauss(0.5) + gauss(1.5) + gauss(2.5);
+        assert!(x.abs() < 1e-3 && (found - wanted).abs() < 2e-3, "{x} {found} {wanted}");
         assert_eq!((values.n(), values.mean()), (2, 0.0));
     }
 
+    /// Breaks when what the kernel puts beyond an end is lost, or counted at both.
     #[test]
-    fn a_density_integrates_to_one() {
-        for values in [of(&[0.2, 0.9, 0.91, 0.93, -0.7]), of(&[0.5; 40])] {
-            let area: f64 = values.curve().windows(2).map(|w| (w[1].0 - w[0].0) * (w[0].1 + w[1].1) / 2.0).sum();
-            assert!((area - 1.0).abs() < 0.01, "{area}");
+    fn a_density_integrates_to_one_between_its_ends() {
+        for values in
+            [of(&[0.2, 0.9, 0.91, 0.93, -0.7]), of(&[0.5; 40]), of(&[1.0, 0.98, 0.99, 0.8]), of(&[-1.0, -0.9])]
+        {
+            let curve = values.curve();
+            let area: f64 = curve.windows(2).map(|w| (w[1].0 - w[0].0) * (w[0].1 + w[1].1) / 2.0).sum();
+            assert!((area - 1.0).abs() < 0.004, "{area}");
+            assert!(curve.iter().all(|(x, _)| (-1.0..=1.0).contains(x)));
         }
         assert!(Values::default().curve().is_empty());
+    }
+
+    /// Values at an end: half a Gaussian twice as high, 2 φ(0)/h. Breaks when the end is a wall of half that.
+    #[test]
+    fn values_at_an_end_have_twice_the_kernel() {
+        let values = of(&[1.0, 1.0, 0.875, 0.875]);
+        let h = values.width();
+        let (x, found) = *values.curve().last().unwrap_or(&(0.0, 0.0));
+        let gauss = |x: f64| (-0.5 * (x / h).powi(2)).exp() / (h * std::f64::consts::TAU.sqrt());
+        // Centres of the bins.
+        let wanted = gauss(0.0005) + gauss(0.1245);
+        assert!((x - 1.0).abs() < 1e-12 && (found / wanted - 1.0).abs() < 1e-9, "{x} {found} {wanted}");
     }
 }

@@ -11,10 +11,26 @@ use super::{Figure, panels, rasters};
 use crate::error::ReportError;
 use crate::models::base;
 use crate::render::{grouped, number};
+use crate::study::Subject;
 use crate::tables::{Context, Unit};
 
 /// The share that the paper speaks of.
 const MANY_FRAC: f64 = 0.2;
+
+/// Models that differ in registers alone, with their maps.
+struct Row<'c> {
+    subject: &'c Subject,
+    family: usize,
+    /// Number of registers and counts.
+    grids: Vec<(usize, Grid)>,
+}
+
+impl Row<'_> {
+    /// The largest share at any place.
+    fn highest(&self) -> f64 {
+        self.grids.iter().flat_map(|(_, g)| (0..g.places.len()).map(|p| g.mean(p))).fold(0.0, f64::max)
+    }
+}
 
 /// Draws the figure; none without counts of outliers by place.
 pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
@@ -30,14 +46,14 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
         "images",
         "outlier_frac",
     ]);
-    let mut blocks = Vec::new();
+    let mut rows: Vec<Row> = Vec::new();
     let mut sentences = Vec::new();
-    for twins in panels::twins(context) {
-        let mut row: Vec<(usize, Grid)> = Vec::new();
+    for (family, twins) in panels::twins_in_families(context) {
+        let mut grids: Vec<(usize, Grid)> = Vec::new();
         for m in &twins {
             let largest = read(m.subject, "outlier", &m.subject.site)?.into_iter().max_by_key(Grid::images);
-            row.extend(largest.map(|grid| (m.subject.registers, grid)));
-            let Some((_, grid)) = row.last().filter(|(registers, _)| *registers == m.subject.registers) else {
+            grids.extend(largest.map(|grid| (m.subject.registers, grid)));
+            let Some((_, grid)) = grids.last().filter(|(registers, _)| *registers == m.subject.registers) else {
                 continue;
             };
             for (place, (sum, images)) in grid.places.iter().enumerate() {
@@ -64,29 +80,11 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
                 number(100.0 * most, Unit::Share)
             ));
         }
-        if row.is_empty() {
-            continue;
+        if !grids.is_empty() {
+            rows.push(Row { subject: twins[0].subject, family, grids });
         }
-        let subject = twins[0].subject;
-        let high = row.iter().flat_map(|(_, g)| (0..g.places.len()).map(|p| g.mean(p))).fold(0.0, f64::max);
-        let shade = Shade::Linear(0.0, 100.0 * if high > 0.0 { high } else { 0.01 });
-        let heads = row.iter().map(|(registers, grid)| (panels::registers(*registers), format!("at {}", grid.site)));
-        let tiles = row.iter().map(|(_, grid)| {
-            let color = |place: usize| shade.color((100.0 * grid.mean(place)) as f32);
-            let image = rasters::heat(grid.rows, grid.cols, color);
-            Some(Tile { image, patches: true, below: format!("{} images", grouped(grid.images())) })
-        });
-        blocks.push(Block {
-            title: format!("{} on {}", base(&subject.model), subject.dataset),
-            about: subject.outlier_policy.clone(),
-            // Where nothing stands out there is nothing to look at.
-            cell_px: if high > 0.0 { 230.0 } else { 96.0 },
-            heads: heads.collect(),
-            rows: vec![tiles.collect()],
-            together: 1,
-            bar: Some((shade, "% of images with an outlier here".to_owned())),
-        });
     }
+    let blocks: Vec<Block> = rows.iter().map(|row| block(row, &rows)).collect();
     if blocks.is_empty() {
         return Ok(None);
     }
@@ -95,8 +93,9 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
         id: "fig10",
         title: "Where outliers stand on the grid (after Figure 10 of Darcet et al.)".to_owned(),
         caption: format!(
-            "Share of the images whose patch at a place is an outlier. {}. Images of other grid shapes than the most \
-             frequent one are in none of the maps.",
+            "Share of the images whose patch at a place is an outlier; a model and what was changed of it share their \
+             colours. {}. A map has the images of the most frequent grid \
+             shape, of the first 64 shapes of each shard, which alone are counted.",
             sentences.join("; ")
         ),
         protocol: "docs/protocols/grids.md",
@@ -105,4 +104,47 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
         png: None,
         data,
     }))
+}
+
+/// The maps of a row, in the colours of its family.
+fn block(row: &Row, all: &[Row]) -> Block {
+    let high = all.iter().filter(|other| other.family == row.family).map(Row::highest).fold(0.0, f64::max);
+    let shade = Shade::Linear(0.0, 100.0 * if high > 0.0 { high } else { 0.01 });
+    let heads = row.grids.iter().map(|(registers, grid)| (panels::registers(*registers), format!("at {}", grid.site)));
+    let tiles = row.grids.iter().map(|(_, grid)| {
+        let color = |place: usize| shade.color((100.0 * grid.mean(place)) as f32);
+        let image = rasters::heat(grid.rows, grid.cols, color);
+        Some(Tile { image, patches: true, below: format!("{} images", grouped(grid.images())) })
+    });
+    Block {
+        title: format!("{} on {}", base(&row.subject.model), row.subject.dataset),
+        about: row.subject.outlier_policy.clone(),
+        // Where nothing stands out there is nothing to look at.
+        cell_px: if row.highest() > 0.0 { 230.0 } else { 96.0 },
+        heads: heads.collect(),
+        rows: vec![tiles.collect()],
+        together: 1,
+        bar: Some((shade, "% of images with an outlier here".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Breaks when a changed model has brighter colours for the same share than what it was made from.
+    #[test]
+    fn families_share_their_colours() {
+        let subject = Subject::default();
+        let row = |family, outliers| {
+            let places = vec![(outliers, 100), (0.0, 100)];
+            let grid = Grid { of: "outlier".to_owned(), site: "block_3".to_owned(), rows: 1, cols: 2, places };
+            Row { subject: &subject, family, grids: vec![(0, grid)] }
+        };
+        let rows = [row(0, 40.0), row(0, 10.0), row(1, 5.0), row(2, 0.0)];
+        let blocks = rows.each_ref().map(|of| block(of, &rows));
+        let shade = |high| Some(Shade::Linear(0.0, high));
+        let shades = blocks.each_ref().map(|b| b.bar.as_ref().map(|(shade, _)| *shade));
+        assert_eq!(shades, [shade(40.0), shade(40.0), shade(5.0), shade(1.0)]);
+    }
 }

@@ -53,8 +53,8 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
     Ok(Some(Figure {
         id: "fig15",
         title: "Norms of [CLS], registers and patches (after Figure 15 of Darcet et al.)".to_owned(),
-        caption: "Share of the tokens of each kind by L2 norm at the site that each heading names, before the final \
-                  LayerNorm; both axes logarithmic, 40 bins per factor of ten. Every image has one [CLS] and one of each \
+        caption: "Share of the tokens of each kind by L2 norm at the site that each heading names; both \
+                  axes logarithmic, 40 bins per factor of ten. Every image has one [CLS] and one of each \
                   register, so their shares rest on fewer tokens than those of patches. Registers are drawn a line's \
                   width apart, so that none hides another."
             .to_owned(),

@@ -1,6 +1,6 @@
 //! Figure 16 of the paper: the mean attention map of `[CLS]`, each register and one patch.
 //!
-//! Attention in the last block, mean over heads and over images, at each place of the grid. Protocol:
+//! Attention in the block that the heading names, mean over heads and over images, at each place of the grid. Protocol:
 //! `docs/protocols/grids.md`.
 
 use std::collections::BTreeMap;
@@ -10,14 +10,14 @@ use schemas::tables::Grids;
 
 use super::fig9::{label, rank};
 use super::portraits::range;
-use super::shade::Shade;
+use super::shade::{Shade, end};
 use super::sheet::{self, Block, Tile};
 use super::{Figure, panels, rasters};
 use crate::error::ReportError;
 use crate::parts::{Go, each_batch};
-use crate::render::{grouped, number};
+use crate::render::grouped;
 use crate::study::Subject;
-use crate::tables::{Context, Unit};
+use crate::tables::Context;
 
 /// Sums at each place of a grid over the shards of a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -107,7 +107,7 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
             let (low, high) = range((0..grid.places.len()).map(|p| grid.mean(p)));
             let shade = Shade::Linear(low, high);
             let image = rasters::heat(grid.rows, grid.cols, |place| shade.color(grid.mean(place) as f32));
-            let below = format!("{} to {}", number(low, Unit::Share), number(high, Unit::Share));
+            let below = format!("{} to {}", end(low), end(high));
             Some(Tile { image, patches: true, below })
         });
         let images = grids.iter().map(Grid::images).max().unwrap_or(0);
@@ -129,9 +129,10 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
         id: "fig16",
         title: "Positional focus of [CLS], registers and a patch (after Figure 16 of Darcet et al.)".to_owned(),
         caption:
-            "Attention that each token pays to each place of the grid in the last block, mean over heads and images. \
-                  Patch: the middle one of the grid. Each map covers its smallest to its largest value, which stand \
-                  under it."
+            "Attention that each token pays to each place of the grid in the block in the heading (attention_0 is the \
+                  first), mean over heads and over the images of the most frequent grid shape, of the first 64 shapes \
+                  of each shard. Patch: the middle one of the grid. Each map covers its smallest to its largest value, \
+                  which stand under it."
                 .to_owned(),
         protocol: "docs/protocols/grids.md",
         svg: sheet.whole,

@@ -1,15 +1,14 @@
-//! Figure 18 of the paper: attention of `[CLS]` in the last block, each head apart.
+//! Figure 18 of the paper: attention of `[CLS]` in the last block that was kept, each head apart.
 //!
 //! Linear from 0 to the largest value of each map; after the heads their mean and, as the study has it, the root of the
 //! sum of their squares. Protocol: `docs/protocols/attention.md`.
 
 use super::portraits::{self, Map, Portrait};
-use super::shade::Shade;
+use super::shade::{Shade, end};
 use super::sheet::{self, Block, Tile};
 use super::{Figure, panels};
 use crate::error::ReportError;
-use crate::render::number;
-use crate::tables::{Context, Measured, Unit};
+use crate::tables::{Context, Measured};
 
 /// Pictures shown: a row each has up to 24 heads.
 const SHOWN: usize = 3;
@@ -46,8 +45,8 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
     Ok(Some(Figure {
         id: "fig18",
         title: "Attention of [CLS] by head (after Figure 18 of Darcet et al.)".to_owned(),
-        caption: "Attention that [CLS] pays to each patch in the last block, one map per head, each from 0 to its largest \
-                  value; then the mean over heads, and l2, the root of the sum of squares over heads. Under a map: the head and \
+        caption: "Attention that [CLS] pays to each patch in the block under each model (attention_0 is the first), one map per \
+                  head, each from 0 to its largest value; then the mean over heads, and l2, the root of the sum of squares over heads. Under a map: the head and \
                   the largest value."
             .to_owned(),
         protocol: "docs/protocols/attention.md",
@@ -62,7 +61,7 @@ fn head(map: &Map) -> Option<usize> {
     map.part.strip_prefix("head_")?.parse().ok()
 }
 
-/// The heads of the last block in order, then what is made of them all.
+/// The heads of the last block that was kept in order, then what is made of them all.
 fn heads(portrait: &Portrait) -> Vec<&Map> {
     let last = portrait.maps.iter().filter_map(Map::block).max();
     let mut maps: Vec<&Map> = portrait.maps.iter().filter(|map| map.block() == last).collect();
@@ -78,7 +77,7 @@ fn block(m: &Measured, portraits: &[Portrait]) -> Block {
             .into_iter()
             .map(|map| {
                 let name = head(map).map_or_else(|| map.part.clone(), |h| format!("head {h}"));
-                let largest = number(map.range().1, Unit::Share);
+                let largest = end(map.range().1);
                 map.tile(Shade::Linear(0.0, map.range().1), format!("{name}: {largest}"))
             })
             .collect();
@@ -89,7 +88,7 @@ fn block(m: &Measured, portraits: &[Portrait]) -> Block {
     }
     Block {
         title: format!("{} on {}", m.subject.model, m.subject.dataset),
-        about: panels::registers(m.subject.registers),
+        about: format!("{}; {}", panels::registers(m.subject.registers), portraits::sites(m, portraits)),
         cell_px: 112.0,
         rows,
         heads: vec![],

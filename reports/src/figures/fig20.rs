@@ -66,7 +66,7 @@ pub(super) fn block(twins: &Twins, tile: impl Fn(&Portrait, &str) -> Option<Tile
     });
     Block {
         title: format!("{} on {}", base(&first.subject.model), first.subject.dataset),
-        about: first.subject.preprocessing.clone(),
+        about: first.subject.seen_as().to_owned(),
         cell_px: 126.0,
         rows: rows.collect(),
         heads,

@@ -73,7 +73,7 @@ fn block(twins: &Twins) -> Block {
     });
     Block {
         title: format!("{} on {}", base(&first.subject.model), first.subject.dataset),
-        about: first.subject.preprocessing.clone(),
+        about: first.subject.seen_as().to_owned(),
         cell_px: 150.0,
         rows: rows.collect(),
         heads,

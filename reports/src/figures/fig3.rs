@@ -86,8 +86,8 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
         id: "fig3",
         title: "Norms of patches on pictures (after Figure 3 of Darcet et al.)".to_owned(),
         caption: format!(
-            "Pictures as the model saw them, and the L2 norm of each patch token at the site named beside each row, before \
-             the final LayerNorm. Every row has a colour scale of its own. Framed: patches that the row's policy calls \
+            "Pictures as the model saw them, and the L2 norm of each patch token at the site named beside each row. \
+             Every row has a colour scale of its own. Framed: patches that the row's policy calls \
              outliers.{}",
             shares(context)
         ),

@@ -54,7 +54,7 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
     Ok(Some(Figure {
         id: "fig4c",
         title: "Norms of patches in each model (after Figure 4c of Darcet et al.)".to_owned(),
-        caption: "Share of patch tokens by L2 norm at the site under each model, before the final LayerNorm. Solid line: \
+        caption: "Share of patch tokens by L2 norm at the site under each model. Solid line: \
                   median; above each column: upper edge of the highest bin. The paper finds outliers in DINOv2 models from \
                   ViT-L upwards."
             .to_owned(),

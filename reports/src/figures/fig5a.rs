@@ -14,6 +14,7 @@ use crate::error::ReportError;
 use crate::parts::{Go, each_batch};
 use crate::render::grouped;
 use crate::study::Subject;
+use crate::tables::fig5a::wrapped;
 use crate::tables::{Context, Measured};
 
 /// Images read, at most: a density of half a million patches does not change with more.
@@ -45,6 +46,8 @@ type Patch = (f32, bool, [Option<f32>; 2]);
 pub(super) struct Cosines {
     places: [[Values; 2]; 2],
     images: usize,
+    /// Patches that the rule and the run call differently.
+    differ: u64,
 }
 
 impl Cosines {
@@ -52,7 +55,10 @@ impl Cosines {
         if let Rule::TopFrac(frac) = rule {
             let n = ((frac * patches.len() as f64).round() as usize).max(1);
             patches.sort_by(|a, b| b.0.total_cmp(&a.0));
-            patches.iter_mut().enumerate().for_each(|(rank, patch)| patch.1 = rank < n);
+            for (rank, patch) in patches.iter_mut().enumerate() {
+                self.differ += u64::from(patch.1 != (rank < n));
+                patch.1 = rank < n;
+            }
         }
         self.images += usize::from(!patches.is_empty());
         for (_, outlier, cosines) in patches.iter() {
@@ -95,16 +101,17 @@ impl Cosines {
 
 /// Draws the figure; none without cosines.
 pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
-    let Some((svg, data)) = draw(context, Rule::Run)? else { return Ok(None) };
+    let Some(Drawing { svg, data, .. }) = draw(context, Rule::Run)? else { return Ok(None) };
     Ok(Some(Figure {
         id: "fig5a",
         title: "Similarity of patches to their neighbours (after Figure 5a of Darcet et al.)".to_owned(),
         caption: format!(
-            "Density of the mean cosine of a patch with its existing direct neighbours right after the patch embedding, \
+            "Density of the mean cosine of a patch with its direct neighbours right after the patch embedding, \
              without (solid) and with (dashed) position embedding, of outliers and of the other patches of the first \
-             {} images; outliers are told at the block output in each heading. Legends have the mean without position \
-             embedding. Gaussian kernel, half of Scott's width; the axis is logarithmic where a density exceeds {SPIKE}.",
-            grouped(IMAGES as u64)
+             {} images; outliers are told at the site in each heading. Legends have the mean without position \
+             embedding. Gaussian kernel, half of Scott's width, reflected at ±1; the axis is logarithmic where a density exceeds {SPIKE}.{}",
+            grouped(IMAGES as u64),
+            wrapped(context)
         ),
         protocol: "docs/protocols/fig5a.md",
         svg,
@@ -115,7 +122,15 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
 }
 
 /// The drawing and its numbers.
-pub(super) fn draw(context: &Context, rule: Rule) -> Result<Option<(String, Frame)>, ReportError> {
+pub(super) struct Drawing {
+    pub svg: String,
+    pub data: Frame,
+    /// Panels, `model on dataset`, in which the rule takes the very patches that the run calls outliers.
+    pub as_run: Vec<String>,
+}
+
+/// Draws a panel for each model; none without cosines.
+pub(super) fn draw(context: &Context, rule: Rule) -> Result<Option<Drawing>, ReportError> {
     let mut rows: Vec<Vec<(&Measured, Cosines)>> = Vec::new();
     for twins in panels::twins(context) {
         let mut row = Vec::new();
@@ -142,7 +157,9 @@ pub(super) fn draw(context: &Context, rule: Rule) -> Result<Option<(String, Fram
             panel(&mut svg, &mut data, first + i, (m, cosines));
         }
     }
-    Ok(Some((svg.finish(), data)))
+    let same = rows.iter().flatten().filter(|(_, cosines)| cosines.differ == 0);
+    let as_run = same.map(|(m, _)| panels::name(m)).collect();
+    Ok(Some(Drawing { svg: svg.finish(), data, as_run }))
 }
 
 fn panel(svg: &mut Svg, data: &mut Frame, i: usize, (m, cosines): (&Measured, &Cosines)) {
@@ -159,7 +176,7 @@ fn panel(svg: &mut Svg, data: &mut Frame, i: usize, (m, cosines): (&Measured, &C
         high if high > SPIKE => Scale::log((FAINTEST, 1.3 * high), range),
         high => Scale::linear((0.0, 1.05 * high), range),
     };
-    let plot = panels::plot(i, |range| Scale::linear((low, 1.05), range), upwards);
+    let plot = panels::plot(i, |range| Scale::linear((low, 1.0), range), upwards);
     let (x, y) = panels::corner(i);
     let title = format!("{}, {}", panels::name(m), m.subject.site);
     svg.text(x + 20.0, y + 22.0, Anchor::Start, Ink::Title, &title);
@@ -215,5 +232,10 @@ mod tests {
         assert_eq!((outliers.n(), normal.n(), all.images), (2, 6, 2));
         assert!((outliers.mean() - 0.27).abs() < 1e-6, "{}", outliers.mean());
         assert_eq!(all.places[1][1].n(), 0);
+        // The run called none of them outliers.
+        assert_eq!(all.differ, 2);
+        let mut as_run = Cosines::default();
+        as_run.add(&mut [(2.0, true, [None; 2]), (1.0, false, [None; 2])], Rule::TopFrac(0.5));
+        assert_eq!(as_run.differ, 0);
     }
 }

@@ -12,13 +12,14 @@ use crate::tables::{Context, Measured};
 
 struct Panel<'c> {
     title: String,
+    family: usize,
     curves: Vec<(&'c Measured<'c>, Histogram)>,
 }
 
 /// Draws the figure; none without histograms.
 pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
     let mut drawn: Vec<Panel> = Vec::new();
-    for row in panels::twins(context) {
+    for (family, row) in panels::twins_in_families(context) {
         let mut curves = Vec::new();
         for m in &row {
             if let Some(h) = Histograms::read(m.subject)?.get(&m.subject.site, "patch") {
@@ -27,7 +28,7 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
         }
         if !curves.is_empty() {
             let subject = row[0].subject;
-            drawn.push(Panel { title: format!("{} on {}", base(&subject.model), subject.dataset), curves });
+            drawn.push(Panel { title: format!("{} on {}", base(&subject.model), subject.dataset), family, curves });
         }
     }
     if drawn.is_empty() {
@@ -35,8 +36,10 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
     }
     let (width, height) = panels::size(drawn.len());
     let mut svg = Svg::new(width, height, "Distribution of patch norms without and with registers");
+    let mut cut = false;
     for (i, panel) in drawn.iter().enumerate() {
-        draw(&mut svg, i, panel);
+        let family: Vec<&Panel> = drawn.iter().filter(|other| other.family == panel.family).collect();
+        cut |= draw(&mut svg, i, panel, &family);
     }
     let mut data = histograms::data();
     for (m, histogram) in drawn.iter().flat_map(|panel| &panel.curves) {
@@ -45,10 +48,16 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
     Ok(Some(Figure {
         id: "fig7",
         title: "Norms of patches without and with registers (after Figure 7 of Darcet et al.)".to_owned(),
-        caption: "Share of patch tokens by L2 norm at the site that each legend names, before the final LayerNorm; both \
-                  axes logarithmic, 40 bins per factor of ten. [CLS] and registers are not counted. Dashed: the cut-off \
-                  that a calibration pass found, above which a patch is called an outlier."
-            .to_owned(),
+        caption: format!(
+            "Share of patch tokens by L2 norm at the site that each legend names; both axes logarithmic, 40 bins \
+             per factor of ten. [CLS] and registers are not counted. A model and what was changed of it share their \
+             axes.{}",
+            if cut {
+                " Dashed: the cut-off that a calibration pass found, above which a patch is called an outlier."
+            } else {
+                ""
+            }
+        ),
         protocol: "docs/protocols/fig7.md",
         svg: svg.finish(),
         parts: vec![],
@@ -57,9 +66,11 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
     }))
 }
 
-fn draw(svg: &mut Svg, i: usize, panel: &Panel) {
-    let histograms = || panel.curves.iter().map(|(_, h)| h);
-    let Some(norms) = edges(histograms()) else { return };
+/// Draws a panel on the axes of its family; says whether a cut-off was drawn.
+fn draw(svg: &mut Svg, i: usize, panel: &Panel, family: &[&Panel]) -> bool {
+    let histograms = || family.iter().flat_map(|panel| &panel.curves).map(|(_, h)| h);
+    let Some(norms) = edges(histograms()) else { return false };
+    let mut cut = false;
     let rarest = histograms().map(rarest).fold(1.0, f64::min);
     let floor = panels::floor(rarest);
     let plot = panels::shares(i, norms, floor);
@@ -75,12 +86,14 @@ fn draw(svg: &mut Svg, i: usize, panel: &Panel) {
         if let Some(cutoff) = m.calibration().and_then(|c| c.cutoff).filter(|c| *c > norms.0 && *c < norms.1) {
             let at = plot.x.at(cutoff);
             svg.line("vf-cut", (at, plot.top), (at, plot.top + plot.height));
+            cut = true;
         }
         let left = x + 20.0 + 230.0 * n as f64;
         svg.rect((left, y + 36.0), (11.0, 11.0), color);
         let legend = format!("{}, {}", panels::registers(m.subject.registers), m.subject.site);
         svg.text(left + 17.0, y + 45.5, Anchor::Start, Ink::Label, &legend);
     }
+    cut
 }
 
 /// Share of the rarest non-empty bin.

@@ -1,6 +1,6 @@
 //! Figure 9 of the paper and 8 of the study: attention of `[CLS]` beside that of each register, a patch and an outlier.
 //!
-//! Last block, mean over heads, linear from 0 to the largest value of each map. Protocol: `docs/protocols/attention.md`.
+//! The last block that was kept, mean over heads, linear from 0 to the largest value of each map. Protocol: `docs/protocols/attention.md`.
 
 use super::portraits::{self, Map, Portrait, attention_words};
 use super::shade::Shade;
@@ -35,8 +35,8 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
     Ok(Some(Figure {
         id: "fig9",
         title: "Attention of [CLS], registers and patches (after Figure 9 of Darcet et al.)".to_owned(),
-        caption: "Attention that the token in each heading pays to the patches in the last block, mean over heads, from 0 to \
-                  the map's largest value. Patch: the middle one; outlier: the patch of the largest norm. Under a map: its \
+        caption: "Attention that the token in each heading pays to the patches, mean over heads, from 0 to the map's \
+                  largest value, in the block under each model (attention_0 is the first). Patch: the middle one; outlier: the patch of the largest norm. Under a map: its \
                   largest value and the share of the attention that goes to patches."
             .to_owned(),
         protocol: "docs/protocols/attention.md",
@@ -91,8 +91,8 @@ fn block(m: &Measured, portraits: &[Portrait], kinds: &[String]) -> Block {
     });
     Block {
         title: format!("{} on {}", m.subject.model, m.subject.dataset),
-        about: panels::registers(m.subject.registers),
-        cell_px: 112.0,
+        about: format!("{}; {}", panels::registers(m.subject.registers), portraits::sites(m, portraits)),
+        cell_px: 124.0,
         rows: rows.collect(),
         heads,
         together: 1,

@@ -4,12 +4,15 @@ pub mod attention_layers;
 pub mod axes;
 pub mod bicubic;
 pub mod colormap;
+pub mod corloc;
 pub mod correspondence;
 pub mod density;
 pub mod fig1;
 pub mod fig10;
 pub mod fig11;
 pub mod fig12;
+pub mod fig13;
+pub mod fig14;
 pub mod fig15;
 pub mod fig16;
 pub mod fig17;
@@ -24,6 +27,7 @@ pub mod fig7;
 pub mod fig9;
 pub mod flops;
 pub mod histograms;
+mod lost;
 pub mod panels;
 pub mod portraits;
 pub mod pre_post_norm;
@@ -64,6 +68,9 @@ pub const FIGURES: &[Entry] = &[
     Entry { id: "fig10", asked_by: &["fig10"], build: fig10::build },
     Entry { id: "fig11", asked_by: &["fig11"], build: fig11::build },
     Entry { id: "fig12", asked_by: &["fig12"], build: fig12::build },
+    Entry { id: "fig13", asked_by: &["fig13"], build: fig13::build },
+    Entry { id: "fig14", asked_by: &["fig14"], build: fig14::build },
+    Entry { id: "corloc", asked_by: &["corloc"], build: corloc::build },
     Entry { id: "fig15", asked_by: &["fig15"], build: fig15::build },
     Entry { id: "fig16", asked_by: &["fig16"], build: fig16::build },
     Entry { id: "fig17", asked_by: &["fig17"], build: fig17::build },

@@ -2,6 +2,7 @@
 
 use super::axes::{Plot, Scale};
 use crate::models::base;
+use crate::study::Subject;
 use crate::tables::{Context, Measured};
 
 /// Outer size of a panel, px.
@@ -13,14 +14,64 @@ pub const COLUMNS: usize = 2;
 
 /// Subjects that differ in their registers alone, fewest first; in the order of the study.
 pub fn twins<'a, 'b>(context: &'b Context<'a>) -> Vec<Vec<&'b Measured<'a>>> {
-    let mut rows: Vec<Vec<&Measured>> = Vec::new();
+    rows(context.measured.iter())
+}
+
+/// The same, each a column with the same weights changed while they ran after it. What was changed of a model that is
+/// not in the study stands alone.
+pub fn families<'a, 'b>(context: &'b Context<'a>) -> Vec<Vec<Vec<&'b Measured<'a>>>> {
+    let plain = |m: &Measured| context.measured.iter().find(|p| is_plain(p.subject, m.subject));
+    let mut families: Vec<Vec<Vec<&Measured>>> = rows(context.measured.iter().filter(|m| plain(m).is_none()))
+        .into_iter()
+        .map(|row| row.into_iter().map(|m| vec![m]).collect())
+        .collect();
     for m in &context.measured {
+        let Some(plain) = plain(m) else { continue };
+        if let Some(column) = families.iter_mut().flatten().find(|column| std::ptr::eq(column[0], plain)) {
+            column.push(m);
+        }
+    }
+    families
+}
+
+/// [`twins`], each with the number of its family: what was changed has that of what it was made from, to share its scales.
+pub fn twins_in_families<'a, 'b>(context: &'b Context<'a>) -> Vec<(usize, Vec<&'b Measured<'a>>)> {
+    let families = families(context);
+    let has = |family: &Vec<Vec<&Measured>>, m: &Measured| family.iter().flatten().any(|other| std::ptr::eq(*other, m));
+    let number = |m: &Measured| families.iter().position(|family| has(family, m)).unwrap_or(families.len());
+    twins(context).into_iter().map(|row| (number(row[0]), row)).collect()
+}
+
+/// Whether `plain` is what was changed to make `changed`.
+fn is_plain(plain: &Subject, changed: &Subject) -> bool {
+    plain.change.is_empty()
+        && !changed.change.is_empty()
+        && plain.weights_digest == changed.weights_digest
+        && plain.registers + changed.appended_registers == changed.registers
+        && plain.dataset == changed.dataset
+        && plain.preprocessing == changed.preprocessing
+        && plain.precision == changed.precision
+}
+
+/// What tells a member of a family from the others: `4 registers`, or the rest of a changed model's name.
+pub fn variant(plain: &Subject, subject: &Subject) -> String {
+    if subject.change.is_empty() {
+        return registers(subject.registers);
+    }
+    let rest = subject.model.strip_prefix(plain.model.as_str()).map(|rest| rest.trim_start_matches(['-', '_']));
+    rest.filter(|rest| !rest.is_empty()).unwrap_or(&subject.model).to_owned()
+}
+
+fn rows<'a: 'b, 'b>(measured: impl Iterator<Item = &'b Measured<'a>>) -> Vec<Vec<&'b Measured<'a>>> {
+    let mut rows: Vec<Vec<&Measured>> = Vec::new();
+    for m in measured {
         let same = |row: &&mut Vec<&Measured>| {
             let s = row[0].subject;
             base(&s.model) == base(&m.subject.model)
                 && s.dataset == m.subject.dataset
                 && s.preprocessing == m.subject.preprocessing
                 && s.precision == m.subject.precision
+                && s.change == m.subject.change
                 && row.iter().all(|other| other.subject.registers != m.subject.registers)
         };
         match rows.iter_mut().find(same) {
@@ -105,7 +156,53 @@ pub fn registers(count: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use crate::study::Study;
+
+    fn subject(model: &str, registers: usize, change: &str) -> Subject {
+        Subject {
+            model: model.to_owned(),
+            weights_digest: "d".to_owned(),
+            registers,
+            change: change.to_owned(),
+            ..Subject::default()
+        }
+    }
+
+    /// Breaks when a changed model stands apart from its weights, under those of another number of registers, or as a
+    /// twin that was trained so.
+    #[test]
+    fn changed_models_stand_with_what_was_changed() {
+        let appended = Subject { appended_registers: 1, ..subject("m-test-time-reg1", 1, "1 test-time register") };
+        let orphan = Subject { weights_digest: "e".to_owned(), ..subject("m_reg2", 2, "zeroed") };
+        let study = Study {
+            subjects: vec![
+                subject("m-edited", 0, "zeroed"),
+                subject("m", 0, ""),
+                subject("m_reg4", 4, ""),
+                appended,
+                subject("four", 4, "zeroed"),
+                orphan,
+            ],
+            ..Study::default()
+        };
+        let context = Context::read(&study).unwrap();
+        let names: Vec<Vec<Vec<&str>>> = families(&context)
+            .iter()
+            .map(|f| f.iter().map(|column| column.iter().map(|m| m.subject.model.as_str()).collect()).collect())
+            .collect();
+        assert_eq!(
+            names,
+            [vec![vec!["m", "m-edited", "m-test-time-reg1"], vec!["m_reg4", "four"]], vec![vec!["m_reg2"]]]
+        );
+        let of = |i: usize| variant(&study.subjects[1], &study.subjects[i]);
+        assert_eq!([1, 2, 0, 3, 4].map(of), ["no registers", "4 registers", "edited", "test-time-reg1", "four"]);
+        let rows = twins_in_families(&context);
+        let rows: Vec<(usize, &str)> = rows.iter().map(|(n, row)| (*n, row[0].subject.model.as_str())).collect();
+        assert_eq!(rows, [(0, "m-edited"), (0, "m"), (0, "m-test-time-reg1"), (0, "four"), (1, "m_reg2")]);
+        assert!(twins(&context).iter().all(|row| row.iter().all(|m| m.subject.change == row[0].subject.change)));
+    }
 
     #[test]
     fn a_row_starts_a_line() {

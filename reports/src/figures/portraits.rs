@@ -7,14 +7,13 @@ use image::RgbImage;
 use schemas::Frame;
 use schemas::tables::{Maps, Pictures};
 
-use super::shade::Shade;
+use super::shade::{Shade, end};
 use super::sheet::Tile;
 use super::{panels, rasters};
 use crate::error::ReportError;
 use crate::parts::{Go, each_batch};
-use crate::render::number;
 use crate::study::Subject;
-use crate::tables::{Context, Measured, Unit};
+use crate::tables::{Context, Measured};
 
 /// Pictured images of a figure.
 pub const PICTURES: usize = 6;
@@ -212,6 +211,71 @@ pub fn twins<'a, 'b>(
     Ok(all)
 }
 
+/// Twins as columns, each with the same weights changed while they ran after it.
+pub type Family<'a, 'b> = Vec<Twins<'a, 'b>>;
+
+/// Portraits of every subject that has any, families together whose maps are of the same sites: a model whose last blocks
+/// were left out has its attention from another block than its plain twin.
+pub fn families<'a, 'b>(
+    figure: &'static str,
+    context: &'b Context<'a>,
+    wanted: impl Fn(&Measured, &Map) -> bool,
+) -> Result<Vec<Family<'a, 'b>>, ReportError> {
+    let mut all = Vec::new();
+    for family in panels::families(context) {
+        // Sites, the last column that was begun, columns.
+        let mut alike: Vec<(String, usize, Family)> = Vec::new();
+        for (column, m) in
+            family.into_iter().enumerate().flat_map(|(i, column)| column.into_iter().map(move |m| (i, m)))
+        {
+            let portraits = read(figure, m.subject, |map| wanted(m, map))?;
+            if portraits.is_empty() {
+                continue;
+            }
+            let sites = sites(m, &portraits);
+            match alike.iter_mut().find(|(of, _, _)| *of == sites) {
+                Some((_, last, columns)) => {
+                    let begun = std::mem::replace(last, column) == column;
+                    match columns.last_mut().filter(|_| begun) {
+                        Some(twins) => twins.push((m, portraits)),
+                        None => columns.push(vec![(m, portraits)]),
+                    }
+                }
+                None => alike.push((sites, column, vec![vec![(m, portraits)]])),
+            }
+        }
+        all.extend(alike.into_iter().map(|(_, _, columns)| columns));
+    }
+    Ok(all)
+}
+
+/// Where the maps of some portraits are from: `attention_11, norms at block_11, components at final`.
+pub fn sites(m: &Measured, portraits: &[Portrait]) -> String {
+    let component =
+        |p: &Portrait| ["image", "joint"].into_iter().find_map(|basis| Some(p.component(basis, 0)?.site.clone()));
+    let norm = |p: &Portrait| p.norm(&m.subject.site).map(|map| map.site.clone());
+    // All tokens' maps are kept of the same blocks.
+    let attention = |p: &Portrait| {
+        let maps = p.maps.iter().filter(|map| map.quantity == "attention");
+        maps.max_by_key(|map| map.block()).map(|map| map.site.clone())
+    };
+    let found = [
+        portraits.iter().find_map(attention),
+        portraits.iter().find_map(norm).map(|site| format!("norms at {site}")),
+        portraits.iter().find_map(component).map(|site| format!("components at {site}")),
+    ];
+    found.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// A sentence after a caption where a family has changed members.
+pub fn changed_words(families: &[Family]) -> &'static str {
+    if families.iter().flatten().any(|column| column.len() > 1) {
+        " A model that was changed while it ran stands under what was changed; the table of changes says how."
+    } else {
+        ""
+    }
+}
+
 /// The portrait of the same image in another list.
 pub fn same(portraits: &[Portrait], image: u32) -> Option<&Portrait> {
     portraits.iter().find(|p| p.image == image)
@@ -253,9 +317,9 @@ pub fn put(data: &mut Frame, subject: &Subject, portrait: &Portrait, map: &Map) 
     ]);
 }
 
-/// `max 0.012 · 63 %`: the largest value of an attention map and what of the attention goes to patches.
+/// `max 0.0080 · 63 %`: the largest value of an attention map and what of the attention goes to patches.
 pub fn attention_words(map: &Map) -> String {
-    let largest = number(map.range().1, Unit::Share);
+    let largest = end(map.range().1);
     match map.share {
         Some(share) => format!("max {largest} · {share:.0} %", share = 100.0 * share),
         None => format!("max {largest}"),
@@ -269,6 +333,7 @@ pub fn file_name(path: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sheet::{room, shortened};
     use super::*;
 
     fn map(values: &[f32]) -> Map {
@@ -298,6 +363,20 @@ mod tests {
     #[test]
     fn words_say_what_patches_get() {
         assert_eq!(map(&[0.25, 0.125]).block(), Some(11));
-        assert_eq!(attention_words(&map(&[0.25, 0.125])), "max 0.250 · 63 %");
+        assert_eq!(attention_words(&map(&[0.25, 0.125])), "max 0.25 · 63 %");
+    }
+
+    /// Breaks when a line of numbers is longer than the cells of its figures can show.
+    #[test]
+    fn no_number_is_cut() {
+        let whole = |words: &str, cell_px| assert_eq!(shortened(words, room(cell_px)), words, "{cell_px} px");
+        for largest in [0.008_03_f32, 0.000_812_3, 1.234e-12, 0.999_9, 0.099_96] {
+            // Figures 1 and 9; 16; 18; attention by block, of 40.
+            whole(&attention_words(&Map { share: Some(1.0), ..map(&[largest, 0.0]) }), 124.0);
+            let largest = end(f64::from(largest));
+            whole(&format!("{largest} to {largest}"), 126.0);
+            whole(&format!("head 23: {largest}"), 112.0);
+            whole(&format!("block 39: {largest}"), 112.0);
+        }
     }
 }

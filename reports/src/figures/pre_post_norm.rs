@@ -1,7 +1,7 @@
 //! Norms of patches before and after the final `LayerNorm`, side by side: the study reads some models on one side and
 //! some on the other.
 //!
-//! Left: the last block's output. Right: `final`. Each panel has its own axis. Protocol: `docs/protocols/pre_post_norm.md`.
+//! Left: the output of the last block that ran. Right: `final`. Each panel has its own axis. Protocol: `docs/protocols/pre_post_norm.md`.
 
 use super::histograms::{self, Histogram, Histograms, edges, quantile, steps};
 use super::svg::{Anchor, Ink, Svg};
@@ -41,8 +41,8 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
     Ok(Some(Figure {
         id: "pre_post_norm",
         title: "Norms of patches before and after the final LayerNorm".to_owned(),
-        caption: "Share of patch tokens by L2 norm at the output of the last block (left) and after the final LayerNorm \
-                  (right), which gives all tokens about the same norm; both axes logarithmic. Cut-offs such as 150 or 100 \
+        caption: "Share of patch tokens by L2 norm at the block output that each heading names (left) and after the \
+                  final LayerNorm (right), which gives all tokens about the same norm; both axes logarithmic. Cut-offs such as 150 or 100 \
                   mean something on the left only. The reproducibility study reads DINO on the right and the other models \
                   on the left."
             .to_owned(),

@@ -7,6 +7,19 @@ use super::svg::{Anchor, Ink, Svg};
 /// What is added before the logarithm of an attention, as the reproducibility study does.
 pub const LOG_FLOOR: f64 = 1e-6;
 
+/// An end of a scale as it is printed under a map: two significant digits, in seven characters at most.
+///
+/// The least attention of a map is often a thousandth of the largest and less: it keeps its digits, in an exponent.
+pub fn end(value: f64) -> String {
+    // What rounds up to the next power of ten has a digit more before the point.
+    let size = format!("{:.1e}", value.abs()).parse::<f64>().unwrap_or(f64::NAN);
+    match size {
+        0.0 => "0".to_owned(),
+        size if !(1e-3..1e3).contains(&size) => format!("{value:.1e}"),
+        size => format!("{value:.*}", (1 - size.log10().floor() as i32).max(0) as usize),
+    }
+}
+
 /// A colour scale.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Shade {
@@ -77,6 +90,15 @@ impl Shade {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Breaks when a small value loses its digits or a number outgrows its seven characters.
+    #[test]
+    fn ends_have_two_digits() {
+        let printed = [0.0, 0.008, 0.00812, 8.14e-4, 0.000_999_9, 0.099_6, 0.25, 1.0, 12.3, 523.0, 9_960.0].map(end);
+        let wanted = ["0", "0.0080", "0.0081", "8.1e-4", "0.0010", "0.10", "0.25", "1.0", "12", "523", "1.0e4"];
+        assert_eq!(printed, wanted);
+        assert!([1.2e-38, -0.001_23, 9.99e307].map(end).iter().all(|text| text.len() <= 7));
+    }
 
     #[test]
     fn ends_and_middles() {

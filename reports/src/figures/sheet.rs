@@ -30,7 +30,7 @@ pub struct Tile {
     pub image: RgbImage,
     /// Whether its pixels are to stay square.
     pub patches: bool,
-    /// Words under it; cut to the cell's width.
+    /// Words under it; a name is cut to the cell's width, numbers must fit [`room`].
     pub below: String,
 }
 
@@ -117,7 +117,7 @@ impl Block {
 
     fn draw(&self, svg: &mut Svg, figure: &'static str, top: f64) -> Result<(), ReportError> {
         let left = |column: usize| MARGIN_PX + column as f64 * (self.cell_px + GAP_PX);
-        let fits = (self.cell_px / CHAR_PX) as usize;
+        let fits = room(self.cell_px);
         let mut y = top + 22.0;
         svg.text(MARGIN_PX, y, Anchor::Start, Ink::Title, &self.title);
         if !self.about.is_empty() {
@@ -183,6 +183,11 @@ fn fitted(picture: &RgbImage, width: f64) -> (f64, f64) {
     let (w, h) = (f64::from(picture.width().max(1)), f64::from(picture.height().max(1)));
     let scale = (width / w).min(2.0 * width / h);
     (w * scale, h * scale)
+}
+
+/// Characters of a line under a map in a cell of this width. What is longer is cut: lines of numbers must not be.
+pub fn room(cell_px: f64) -> usize {
+    (cell_px / CHAR_PX) as usize
 }
 
 /// A name cut in its middle: what names share is often at the beginning, and numbers stand at the end.

@@ -1,7 +1,7 @@
 //! The image strip: for each picture and model the photograph, norms, attention, first component and three components
-//! side by side. Protocol: `docs/protocols/attention.md`.
+//! side by side; under a model its twins, and the same weights changed while they ran. Protocol: `docs/protocols/attention.md`.
 
-use super::portraits::{self, Map, Portrait, Twins};
+use super::portraits::{self, Family, Map, Portrait};
 use super::sheet::{self, Block, Tile};
 use super::{Figure, fig1, fig17, fig20, panels};
 use crate::error::ReportError;
@@ -15,12 +15,12 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
         "attention" => map.of == "cls" && map.part == "mean",
         _ => true,
     };
-    let groups = portraits::twins("strip", context, wanted)?;
+    let groups = portraits::families("strip", context, wanted)?;
     if groups.is_empty() {
         return Ok(None);
     }
     let mut data = portraits::data();
-    for (m, portrait) in groups.iter().flatten().flat_map(|(m, all)| all.iter().map(move |p| (m, p))) {
+    for (m, portrait) in groups.iter().flatten().flatten().flat_map(|(m, all)| all.iter().map(move |p| (m, p))) {
         let basis = basis(portrait);
         let maps = [portrait.norm(&m.subject.site), portrait.attention("cls")];
         let components = (0..3).map(|i| portrait.component(basis, i));
@@ -34,12 +34,14 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
     Ok(Some(Figure {
         id: "strip",
         title: "Every picture through every model".to_owned(),
-        caption: "From left to right: the picture as the model saw it; L2 norms of its patches before the final LayerNorm; \
-                  attention of [CLS] in the last block, mean over heads, linear from 0 and logarithmic; the first principal \
-                  component of its patches, divided by its standard deviation, from −3σ (blue) over 0 (white) to 3σ (red); the \
-                  first three components as red, green and blue from −2.3σ to 2.3σ. Norms and attention have a scale of \
-                  their own in each map."
-            .to_owned(),
+        caption: format!(
+            "From left to right: the picture as the model saw it; L2 norms of its patches; attention of [CLS], mean over \
+             heads, linear from 0 and logarithmic; the first principal component of its patches, divided by its standard \
+             deviation, from −3σ (blue) over 0 (white) to 3σ (red); the first three components as red, green and blue \
+             from −2.3σ to 2.3σ. The heading has the sites (attention_0 is the first block). Norms and attention have a \
+             scale of their own in each map.{}",
+            portraits::changed_words(&groups)
+        ),
         protocol: "docs/protocols/attention.md",
         svg: sheet.whole,
         parts: sheet.parts,
@@ -53,29 +55,30 @@ fn basis(portrait: &Portrait) -> &'static str {
     if portrait.component("image", 0).is_some() { "image" } else { "joint" }
 }
 
-fn block(twins: &Twins) -> Block {
-    let (first, portraits) = &twins[0];
+fn block(family: &Family) -> Block {
+    let (first, portraits) = &family[0][0];
+    let members = family.iter().map(Vec::len).sum();
     let heads = ["picture", "norm", "attention", "log attention", "1st component", "3 components"];
     let mut rows: Vec<Vec<Option<Tile>>> = Vec::new();
     for portrait in portraits {
-        for (m, all) in twins {
+        for (plain, (m, all)) in family.iter().flat_map(|column| column.iter().map(|one| (column[0].0, one))) {
             let Some(portrait) = portraits::same(all, portrait.image) else { continue };
             let [attention, log, norm] = fig1::tiles(m, Some(portrait));
             let basis = basis(portrait);
-            let photo = portrait.photo().map(|tile| match twins.len() {
+            let photo = portrait.photo().map(|tile| match members {
                 1 => tile,
-                _ => Tile { below: panels::registers(m.subject.registers), ..tile },
+                _ => Tile { below: panels::variant(plain.subject, m.subject), ..tile },
             });
             rows.push(vec![photo, norm, attention, log, fig20::tile(portrait, basis), fig17::tile(portrait, basis)]);
         }
     }
     Block {
         title: format!("{} on {}", base(&first.subject.model), first.subject.dataset),
-        about: first.subject.preprocessing.clone(),
+        about: format!("{}; {}", first.subject.seen_as(), portraits::sites(first, portraits)),
         cell_px: 126.0,
         heads: heads.map(|head| (head.to_owned(), String::new())).to_vec(),
         rows,
-        together: twins.len(),
+        together: members,
         bar: None,
     }
 }

@@ -8,6 +8,7 @@ use schemas::Frame;
 use schemas::tables::Curves;
 
 use super::axes::Scale;
+use super::portraits::range;
 use super::sheet::shortened;
 use super::svg::{Anchor, Ink, Svg};
 use super::{Figure, panels};
@@ -16,34 +17,50 @@ use crate::parts::{Go, each_batch};
 use crate::study::Subject;
 use crate::tables::{Context, Measured};
 
-/// Panels of a model: heading, axis, and its curves as (experiment, subject, metric, legend).
-type Panel = (&'static str, &'static str, &'static [(&'static str, &'static str, &'static str, &'static str)]);
+/// Panels of a model: heading, axis, and its curves.
+type Panel = (&'static str, &'static str, &'static [Curve]);
+
+/// Experiment, subject, metric, legend, and what values it can have.
+type Curve = (&'static str, &'static str, &'static str, &'static str, (f64, f64));
+
+const SHARE: (f64, f64) = (0.0, 1.0);
+const COSINE: (f64, f64) = (-1.0, 1.0);
+const DIFFERENCE: (f64, f64) = (-2.0, 2.0);
 
 const PANELS: [Panel; 4] = [
     (
         "share",
         "share",
         &[
-            ("detection", "outlier", "share_frac", "of patches"),
-            ("detection", "outlier", "images_with_frac", "of images, with any"),
+            ("detection", "outlier", "share_frac", "of patches", SHARE),
+            ("detection", "outlier", "images_with_frac", "of images, with any", SHARE),
         ],
     ),
     (
         "precision and recall",
         "share",
-        &[("detection", "outlier", "precision_frac", "precision"), ("detection", "outlier", "recall_frac", "recall")],
+        &[
+            ("detection", "outlier", "precision_frac", "precision", SHARE),
+            ("detection", "outlier", "recall_frac", "recall", SHARE),
+        ],
     ),
     (
         "similarity to neighbours",
         "mean cosine",
         &[
-            ("neighbour_cosine", "outlier", "mean", "outliers"),
-            ("neighbour_cosine", "normal", "mean", "the others"),
-            ("neighbour_cosine", "outlier", "gap", "difference"),
+            ("neighbour_cosine", "outlier", "mean", "outliers", COSINE),
+            ("neighbour_cosine", "normal", "mean", "the others", COSINE),
+            ("neighbour_cosine", "outlier", "gap", "difference", DIFFERENCE),
         ],
     ),
-    ("attention of [CLS]", "share of attention", &[("attention", "outlier", "mass_frac", "outliers of an image")]),
+    (
+        "attention of [CLS]",
+        "share of attention",
+        &[("attention", "outlier", "mass_frac", "outliers of an image", SHARE)],
+    ),
 ];
+/// Characters of a title over a panel.
+const TITLE_CHARS: usize = 62;
 const COLORS: [&str; 3] = ["#d9682b", "#3b76c0", "#2f9c7c"];
 
 /// One value.
@@ -54,6 +71,14 @@ struct Point {
     mark: String,
     value: Option<f64>,
     stderr: Option<f64>,
+}
+
+impl Point {
+    /// The value less and plus two standard errors, as far as there can be such values.
+    fn band(&self, (least, most): (f64, f64)) -> Option<(f64, f64)> {
+        let (value, twice) = (self.value?, 2.0 * self.stderr.unwrap_or(0.0));
+        Some(((value - twice).max(least), (value + twice).min(most)))
+    }
 }
 
 /// Draws the figure; none without curves against the cut-off.
@@ -76,7 +101,8 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
     let mut drawn: Vec<(usize, &Measured, Panel, Vec<Point>)> = Vec::new();
     for m in &context.measured {
         let points = read(m.subject, &mut data)?;
-        let has = |panel: &Panel| curves(panel, &points).iter().any(|(_, curve)| curve.len() > 1);
+        let valued = |curve: &[&Point]| curve.iter().filter(|p| p.value.is_some()).count();
+        let has = |panel: &Panel| curves(panel, &points).iter().any(|(_, curve)| valued(curve) > 1);
         let shown: Vec<Panel> = PANELS.iter().filter(|panel| has(panel)).copied().collect();
         let first = if shown.is_empty() { 0 } else { lines.row(shown.len()) };
         drawn.extend(shown.into_iter().enumerate().map(|(i, panel)| (first + i, m, panel, points.clone())));
@@ -93,7 +119,8 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
         id: "threshold",
         title: "Results against the cut-off".to_owned(),
         caption: "Every outlier result as a function of the norm above which a patch is called an outlier, at the site in the \
-                  heading. Shaded: two standard errors over images. Vertical lines: the run's own cut-off, the valley \
+                  heading. Shaded: two standard errors over images. A line is broken where a number is undefined and where no cut-off \
+                  was tried. Vertical lines: the run's own cut-off, the valley \
                   between the modes, the paper's 150 and the reproducibility study's 100, which were chosen for other \
                   models. Where a curve is flat, the choice does not matter."
             .to_owned(),
@@ -140,13 +167,34 @@ fn read(subject: &Subject, data: &mut Frame) -> Result<Vec<Point>, ReportError> 
     Ok(points)
 }
 
-/// The curves of a panel with their legends, in the panel's order.
-fn curves<'p>(panel: &Panel, points: &'p [Point]) -> Vec<(&'static str, Vec<&'p Point>)> {
-    let one = |&(experiment, subject, metric, legend): &(&str, &str, &str, &'static str)| {
-        let is = |p: &&Point| p.key == [experiment, subject, metric] && p.value.is_some();
-        (legend, points.iter().filter(is).collect())
+/// The curves of a panel, in the panel's order, with the points of each.
+fn curves<'p>(panel: &Panel, points: &'p [Point]) -> Vec<(Curve, Vec<&'p Point>)> {
+    let one = |&curve: &Curve| {
+        let (experiment, subject, metric, ..) = curve;
+        (curve, points.iter().filter(|p| p.key == [experiment, subject, metric]).collect())
     };
     panel.2.iter().map(one).collect()
+}
+
+/// The parts of a curve without a hole: no undefined value between its points, and no stretch of norms much wider than
+/// the steps in which cut-offs were tried.
+fn unbroken<'p>(curve: &[&'p Point]) -> Vec<Vec<&'p Point>> {
+    let step = |a: &Point, b: &Point| (b.at / a.at).ln();
+    let mut steps: Vec<f64> = curve.windows(2).map(|w| step(w[0], w[1])).filter(|s| *s > 0.0).collect();
+    steps.sort_by(f64::total_cmp);
+    // A mark parts a step in two: the median is a whole one.
+    let widest = 2.0 * steps.get(steps.len() / 2).copied().unwrap_or(f64::INFINITY);
+    let mut parts: Vec<Vec<&Point>> = Vec::new();
+    let mut last: Option<&Point> = None;
+    for point in curve {
+        match (last.filter(|last| last.value.is_some() && step(last, point) <= widest), parts.last_mut()) {
+            _ if point.value.is_none() => {}
+            (Some(_), Some(part)) => part.push(point),
+            _ => parts.push(vec![point]),
+        }
+        last = Some(point);
+    }
+    parts
 }
 
 /// Places with a mark, each once.
@@ -162,19 +210,18 @@ fn marks(points: &[Point]) -> Vec<(f64, &str)> {
 
 fn draw(svg: &mut Svg, i: usize, m: &Measured, panel: &Panel, points: &[Point]) {
     let curves = curves(panel, points);
-    let (low, high) = super::portraits::range(points.iter().map(|p| p.at));
-    let values = || curves.iter().flat_map(|(_, curve)| curve.iter().filter_map(|p| p.value));
-    let bottom = values().fold(0.0, f64::min);
-    let top = values().fold(0.0, f64::max);
-    let top = if top > bottom { top } else { bottom + 1.0 };
+    let (low, high) = range(points.iter().map(|p| p.at));
+    // Every axis ends at 1, so that those beside and under each other have the same ticks.
+    let values = curves.iter().flat_map(|(_, curve)| curve.iter().filter_map(|p| p.value));
+    let bottom = values.fold(0.0, f64::min);
     let plot = panels::plot(
         i,
         |range| Scale::log((low, high.max(low * 1.01)), range),
-        |range| Scale::linear((bottom, bottom + 1.04 * (top - bottom)), range),
+        |range| Scale::linear((bottom, 1.04), range),
     );
     let (x, y) = panels::corner(i);
-    let title = format!("{}, {}: {}", panels::name(m), m.subject.site, panel.0);
-    svg.text(x + 20.0, y + 18.0, Anchor::Start, Ink::Title, &shortened(&title, 60));
+    svg.text(x + 20.0, y + 15.0, Anchor::Start, Ink::Title, &shortened(&panels::name(m), TITLE_CHARS));
+    svg.text(x + 20.0, y + 30.0, Anchor::Start, Ink::Label, &format!("{}: {}", m.subject.site, panel.0));
     plot.axes(svg, "cut-off, norm", panel.1);
     let mut last = (f64::NEG_INFINITY, false);
     for (at, mark) in marks(points) {
@@ -187,26 +234,35 @@ fn draw(svg: &mut Svg, i: usize, m: &Measured, panel: &Panel, points: &[Point]) 
         last = (across, lower);
     }
     let mut left = x + 20.0;
-    for ((legend, curve), color) in curves.iter().zip(COLORS) {
-        if curve.is_empty() {
+    for (((.., legend, possible), curve), color) in curves.iter().zip(COLORS) {
+        if curve.iter().all(|p| p.value.is_none()) {
             continue;
         }
-        let at = |p: &Point, shift: f64| {
-            (plot.x.at(p.at), plot.y.at(p.value.unwrap_or(0.0) + shift * p.stderr.unwrap_or(0.0)))
-        };
-        let upper = curve.iter().map(|p| at(p, 2.0));
-        let band: Vec<(f64, f64)> = upper.chain(curve.iter().rev().map(|p| at(p, -2.0))).collect();
-        svg.shape(&band, color);
-        let line: Vec<(f64, f64)> = curve.iter().map(|p| at(p, 0.0)).collect();
-        svg.curve(&line, color, 1.7);
-        svg.rect((left, y + 32.0), (11.0, 11.0), color);
-        svg.text(left + 17.0, y + 41.5, Anchor::Start, Ink::Label, legend);
+        for part in unbroken(curve) {
+            let at = |value: fn((f64, f64)) -> f64| {
+                let point = move |p: &&Point| Some((plot.x.at(p.at), plot.y.at(value(p.band(*possible)?))));
+                part.iter().filter_map(point).collect::<Vec<_>>()
+            };
+            let (mut band, upper) = (at(|band| band.0), at(|band| band.1));
+            band.extend(upper.into_iter().rev());
+            svg.shape(&band, color);
+            let line: Vec<(f64, f64)> =
+                part.iter().filter_map(|p| Some((plot.x.at(p.at), plot.y.at(p.value?)))).collect();
+            match line[..] {
+                // A line of one point would not be seen.
+                [(x, y)] => svg.rect((x - 1.5, y - 1.5), (3.0, 3.0), color),
+                _ => svg.curve(&line, color, 1.7),
+            }
+        }
+        svg.rect((left, y + 37.0), (11.0, 11.0), color);
+        svg.text(left + 17.0, y + 46.5, Anchor::Start, Ink::Label, legend);
         left += 40.0 + 6.6 * legend.chars().count() as f64;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
 
     fn point(metric: &str, at: f64, mark: &str, value: Option<f64>) -> Point {
@@ -219,11 +275,42 @@ mod tests {
     fn undefined_values_are_gaps_and_marks_are_drawn_once() {
         let points = [
             point("precision_frac", 10.0, "", Some(0.5)),
+            point("precision_frac", 100.0, "", Some(0.5)),
             point("precision_frac", 150.0, "paper", None),
             point("recall_frac", 150.0, "paper", Some(0.1)),
         ];
-        let found: Vec<(&str, usize)> = curves(&PANELS[1], &points).iter().map(|(l, c)| (*l, c.len())).collect();
-        assert_eq!(found, [("precision", 1), ("recall", 1)]);
+        let found: Vec<(&str, usize)> = curves(&PANELS[1], &points).iter().map(|(l, c)| (l.3, c.len())).collect();
+        assert_eq!(found, [("precision", 3), ("recall", 1)]);
+        let parts = |points: &[&Point]| unbroken(points).iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(parts(&curves(&PANELS[1], &points)[0].1), [2]);
         assert_eq!(marks(&points), [(150.0, "paper")]);
+    }
+
+    /// Breaks when a line runs over an undefined value or over norms at which nothing was tried.
+    #[test]
+    fn lines_are_broken_at_holes() {
+        let at = |at: f64, value| point("recall_frac", at, "", value);
+        // Steps of a factor of 2; a mark between two of them; 16 to 128 was not tried.
+        let places = [1.0, 2.0, 3.0, 4.0, 8.0, 16.0, 128.0].map(|x| at(x, Some(0.5)));
+        let parts = |points: &[Point]| {
+            let parts = unbroken(&points.iter().collect::<Vec<_>>());
+            parts.iter().map(|part| part.iter().map(|p| p.at).collect::<Vec<_>>()).collect::<Vec<_>>()
+        };
+        assert_eq!(parts(&places), [vec![1.0, 2.0, 3.0, 4.0, 8.0, 16.0], vec![128.0]]);
+        let undefined = [at(1.0, Some(0.5)), at(2.0, None), at(4.0, Some(0.5)), at(8.0, Some(0.5))];
+        assert_eq!(parts(&undefined), [vec![1.0], vec![4.0, 8.0]]);
+        assert!(parts(&[at(1.0, None)]).is_empty() && parts(&[]).is_empty());
+    }
+
+    /// Breaks when a band has shares above 1 or below 0.
+    #[test]
+    fn bands_end_where_values_do() {
+        let wide = |value| Point { stderr: Some(0.1), ..point("share_frac", 1.0, "", value) };
+        let close = |(a, b): (f64, f64), (c, d): (f64, f64)| (a - c).abs() < 1e-12 && (b - d).abs() < 1e-12;
+        assert!(close(wide(Some(0.95)).band(SHARE).unwrap(), (0.75, 1.0)));
+        assert!(close(wide(Some(0.05)).band(SHARE).unwrap(), (0.0, 0.25)));
+        assert!(close(wide(Some(0.95)).band(COSINE).unwrap(), (0.75, 1.0)));
+        assert!(close(wide(Some(0.95)).band(DIFFERENCE).unwrap(), (0.75, 1.15)));
+        assert_eq!(wide(None).band(SHARE), None);
     }
 }

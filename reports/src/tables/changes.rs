@@ -5,6 +5,7 @@
 
 use super::{Cell, Column, Context, Group, Measured, Row, Spread, Table, Unit, about};
 use crate::models::Average;
+use crate::study::Subject;
 use crate::tables::token_class::{accuracy, dataset_name, fits, plain};
 
 /// Makes the table; it has no rows where nothing was changed.
@@ -35,8 +36,8 @@ pub fn build(context: &Context) -> Table {
         id: "changes",
         title: "Models changed while they run: artifacts removed, registers appended".to_owned(),
         caption: "The same weights, as they are and with tokens overwritten or registers appended during the pass. \
-                  Accuracy: logistic regression on one vector an image, trained on vectors of the same kind. ± is the \
-                  standard error."
+                  Accuracy: logistic regression on one vector an image, trained on vectors of the same kind. Register: \
+                  the first of those appended, or of the model's own where none are. ± is the standard error."
             .to_owned(),
         protocol: "docs/protocols/changes.md",
         stub: "model",
@@ -65,9 +66,14 @@ fn same_weights(a: &Measured, b: &Measured) -> bool {
     of(a) == of(b)
 }
 
+/// The register that is shown: the first of those appended, else the first.
+fn first_register(s: &Subject) -> usize {
+    if s.appended_registers > 0 { s.registers.saturating_sub(s.appended_registers) } else { 0 }
+}
+
 fn row(m: &Measured) -> Row {
     let s = m.subject;
-    let near = |experiment, kind, metric, unit| {
+    let near = |experiment: &str, kind: &str, metric: &str, unit| {
         let score = m.scores.iter().find(|x| {
             &*x.experiment == experiment
                 && &*x.subject == kind
@@ -76,10 +82,12 @@ fn row(m: &Measured) -> Row {
         });
         Cell::scored(s, score, unit)
     };
-    let class = |kind| {
+    let class = |kind: &str| {
         let score = fits(m).into_iter().find_map(|fit| accuracy(m, kind, fit, Average::Images));
         plain(m, score)
     };
+    // What is appended while the model runs comes last; its first is what the change is about.
+    let register = format!("register_{}", first_register(s));
     let change = if s.change.is_empty() { "nothing" } else { &s.change };
     Row {
         label: s.model.clone(),
@@ -87,12 +95,12 @@ fn row(m: &Measured) -> Row {
             Cell::text(change),
             near("detection", "outlier", "share_frac", Unit::Share),
             near("norms", "patch", "max", Unit::Number),
-            near("norms", "register_0", "median", Unit::Number),
+            near("norms", &register, "median", Unit::Number),
             near("attention", "outlier", "mass_frac", Unit::Percent),
             near("attention", "register", "mass_frac", Unit::Percent),
             class("cls"),
             class("mean_patch"),
-            class("register_0"),
+            class(&register),
         ],
     }
 }

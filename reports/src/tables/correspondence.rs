@@ -26,7 +26,7 @@ pub fn build(context: &Context) -> Table {
         title: "Largest norms and largest attention (after Figures 5 and 20 of the reproducibility study)".to_owned(),
         caption:
             "Of the patches of the largest norm in an image, how many are among as many that [CLS] attends to most \
-                  in the last block, beside what a blind choice would give. Mean over images, ± its standard error."
+                  in the last block of the model, beside what a blind choice would give. Mean over images, ± its standard error."
                 .to_owned(),
         protocol: "docs/protocols/correspondence.md",
         stub: "patches",

@@ -406,12 +406,14 @@ pub(crate) fn about(subject: &Subject, vectors_at: Option<&str>) -> Vec<String> 
     if !subject.weights_note.is_empty() {
         lines.push(subject.weights_note.clone());
     }
+    let wrapped = if subject.wrapped_neighbours { "in flattened order, rows going on in the next" } else { "" };
     for (what, text) in [
         ("preprocessing", subject.preprocessing.as_str()),
         ("precision", &subject.precision),
         ("changed while it ran", &subject.change),
         ("outliers", &subject.outlier_policy),
         ("norms at", &subject.site),
+        ("neighbours", wrapped),
         ("vectors at", vectors_at.unwrap_or_default()),
     ] {
         if !text.is_empty() {

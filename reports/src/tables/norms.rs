@@ -9,7 +9,7 @@ use crate::scores::Score;
 use crate::study::Source;
 
 /// Experiments with tables of their own.
-const ELSEWHERE: [&str; 9] = [
+const ELSEWHERE: [&str; 10] = [
     "token_class",
     "control_token_class",
     "pooled_class",
@@ -19,14 +19,15 @@ const ELSEWHERE: [&str; 9] = [
     "position",
     "pixels",
     "correspondence",
+    "corloc",
 ];
 
 /// Experiments in the order of the table, with their headings; others follow under their own names.
 const EXPERIMENTS: [(&str, &str); 4] = [
-    ("norms", "Norms, before the final LayerNorm"),
+    ("norms", "Norms"),
     ("detection", "Outliers"),
     ("neighbour_cosine", "Locality: cosine to the neighbouring patches"),
-    ("attention", "Attention of [CLS] in the last block"),
+    ("attention", "Attention of [CLS]"),
 ];
 
 const METRICS: [(&str, &str); 21] = [
@@ -88,8 +89,8 @@ pub fn build(context: &Context) -> Table {
     Table {
         id: "norms",
         title: "Vital signs".to_owned(),
-        caption: "Norms are L2 norms of tokens at the site named in the heading of a column, before the final \
-                  LayerNorm. ± is the standard error, images taken as independent. Outliers are told by each \
+        caption: "Norms are L2 norms of tokens at the site named in the heading of a column; attention \
+                  is that of the last block of the model. ± is the standard error, images taken as independent. Outliers are told by each \
                   column's own policy. The table scores of the store has more statistics."
             .to_owned(),
         protocol: "docs/protocols/norms.md",

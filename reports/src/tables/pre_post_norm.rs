@@ -26,13 +26,13 @@ pub fn build(context: &Context) -> Table {
     Table {
         id: "pre_post_norm",
         title: "Norms before and after the final LayerNorm".to_owned(),
-        caption: "The same tokens read at two sites. Outliers are told before the LayerNorm in both columns. Cut-offs \
-                  of 100 and 150 mean nothing after it: it brings every token to nearly one length."
+        caption: "The same tokens read at two sites. Before: the site in the heading, where outliers are told for \
+                  both columns. Cut-offs of 100 and 150 mean nothing after the LayerNorm: it brings every token to nearly one length."
             .to_owned(),
         protocol: "docs/protocols/pre_post_norm.md",
         stub: "sign",
         columns: vec![
-            Column::with_sub("before", "output of the last block"),
+            Column::with_sub("before", "at the site in the heading"),
             Column::with_sub("after", "output of the final LayerNorm"),
         ],
         groups: context.measured.iter().filter_map(group).collect(),
@@ -57,7 +57,7 @@ fn group(measured: &Measured) -> Option<Group> {
         Row { label, cells: vec![cell(before), cell(AFTER)] }
     });
     Some(Group {
-        label: format!("{} on {}", subject.model, subject.dataset),
+        label: format!("{} on {}, {before} and {AFTER}", subject.model, subject.dataset),
         about: about(subject, None),
         provenance: Some(subject.weights),
         measured: true,

@@ -5,7 +5,6 @@
 use super::local::registers;
 use super::{Cell, Column, Context, Group, Measured, Row, Spread, Table, Unit};
 use crate::models::base;
-use crate::published::Published;
 use crate::study::{Source, Subject};
 
 /// (metric, unit, heading, second line)
@@ -26,7 +25,7 @@ const DATASETS: [(&str, &str, &[&str]); 3] = [
 /// Makes the table.
 pub fn build(context: &Context) -> Table {
     let mut groups = filled(context);
-    groups.extend(unmeasured(context, &groups));
+    groups.extend(unmeasured(context));
     Table {
         id: "table3",
         title: "Unsupervised object discovery (after Table 3 of Darcet et al.)".to_owned(),
@@ -141,19 +140,16 @@ fn paper_row(model: &str, registers: usize) -> Option<&'static str> {
 }
 
 /// The published numbers that stand beside none of ours.
-fn unmeasured(context: &Context, ours: &[Group]) -> Option<Group> {
-    let beside: Vec<(f64, &str)> = ours
-        .iter()
-        .flat_map(|g| &g.rows)
-        .flat_map(|row| row.cells.iter().map(move |cell| (cell, row.label.as_str())))
-        .flat_map(|(cell, label)| cell.beside.iter().filter_map(move |b| Some((b.value?, label))))
-        .collect();
+fn unmeasured(context: &Context) -> Option<Group> {
+    let measured = |name: &str, column_of: &str| {
+        let is = |s: &Subject| paper_row(&s.model, s.registers) == Some(name) && column(&s.dataset) == Some(column_of);
+        context.measured.iter().any(|m| is(m.subject) && !kinds(m).is_empty())
+    };
     let mut rows = Vec::new();
     for name in context.published.rows(Source::Paper, "table3") {
         for (column, full, _) in DATASETS {
             let published = context.published.get(Source::Paper, "table3", name, column);
-            let shown = |p: &Published| beside.iter().any(|(value, _)| *value == p.value);
-            if published.as_ref().is_none_or(shown) {
+            if measured(name, column) {
                 continue;
             }
             let cell = |(metric, unit, _, _): &(&str, Unit, &str, &str)| match *metric {
@@ -167,7 +163,8 @@ fn unmeasured(context: &Context, ours: &[Group]) -> Option<Group> {
     (!rows.is_empty()).then(|| Group {
         label: "models of the authors, as published".to_owned(),
         about: vec![
-            "not measured here; keys of DINOv2, values of DeiT-III and OpenCLIP, with a bias that is not given".to_owned(),
+            "not measured here; keys of DINOv2, values of DeiT-III and OpenCLIP, with a bias that is not given"
+                .to_owned(),
         ],
         provenance: None,
         measured: false,

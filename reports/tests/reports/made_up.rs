@@ -10,6 +10,8 @@ use schemas::tables::{
 };
 use schemas::{PartWriter, Table, Vectors};
 
+use crate::discovery;
+
 /// Writes a finished part; gives the run's folder back.
 pub fn put<T: Table>(store: &Path, model: &str, dataset: &str, run: &str, shard: u32, mut rows: T) -> PathBuf {
     let folder = store
@@ -356,6 +358,9 @@ fn planted(store: &Path, registers: usize) -> Subject {
     add("grids", put(store, &model, dataset, "0h", 1, grids(registers)));
     if registers == 0 {
         add("curves", put(store, &model, dataset, "0i", 0, curves()));
+    }
+    for (table, folder) in discovery::tables(store, &model, registers) {
+        add(table, folder);
     }
     for folders in tables.values_mut() {
         folders.dedup();

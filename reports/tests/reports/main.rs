@@ -2,9 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod browser;
+mod discovery;
 mod hostile;
 mod made_up;
 mod numbers;
 mod query;
 mod report;
+mod sites;
 mod token_level;

@@ -1,16 +1,16 @@
 //! One file per table. A table's doc comment is its column dictionary; `docs/formats.md` repeats it, held equal by test.
 
 mod boxes;
-mod cutoffs;
-mod objects;
-mod register_neurons;
 mod curves;
+mod cutoffs;
 mod grids;
-mod maps;
 mod images;
+mod maps;
 mod norm_histograms;
+mod objects;
 mod pictures;
 mod pooled;
+mod register_neurons;
 mod scores;
 mod skipped;
 mod token_pixels;
@@ -18,16 +18,16 @@ mod token_stats;
 mod token_vectors;
 
 pub use boxes::Boxes;
-pub use cutoffs::Cutoffs;
-pub use objects::Objects;
-pub use register_neurons::RegisterNeurons;
 pub use curves::Curves;
+pub use cutoffs::Cutoffs;
 pub use grids::Grids;
-pub use maps::Maps;
 pub use images::Images;
+pub use maps::Maps;
 pub use norm_histograms::NormHistograms;
+pub use objects::Objects;
 pub use pictures::Pictures;
 pub use pooled::Pooled;
+pub use register_neurons::RegisterNeurons;
 pub use scores::Scores;
 pub use skipped::Skipped;
 pub use token_pixels::TokenPixels;

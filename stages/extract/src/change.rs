@@ -47,7 +47,13 @@ impl Change<'_> {
             let what = "test-time registers without a table of neurons";
             return Err(StageError::new(ErrorKind::Bug, what, "", "please report this"));
         };
-        Ok(Changed(Some(Box::new(registers.mover(&io.read_of::<RegisterNeurons>(table)?)))))
+        let neurons = io.read_of::<RegisterNeurons>(table)?;
+        if neurons.rank.is_empty() {
+            let what = "no image of the search has an outlier, hence no hidden unit is a register neuron";
+            let fix = "leave out `test_time_registers` for this model, or lower the cut-off of its outliers";
+            return Err(StageError::new(ErrorKind::Missing, what, "table register_neurons", fix));
+        }
+        Ok(Changed(Some(Box::new(registers.mover(&neurons)))))
     }
 }
 
@@ -61,7 +67,8 @@ impl Changed {
     }
 }
 
-/// Tokens before each edited block of the first image that can be encoded, in a pass without edits.
+/// Tokens before each edited block of the first image that can be encoded, in a pass without edits. An image whose tokens
+/// there are no numbers lends none: one of them would reach every image.
 fn donor(
     edit: &Edit,
     source: &dyn Source,
@@ -78,6 +85,9 @@ fn donor(
         }
         let traces = encoder.encode(&[&prepared.pixels], &want).map_err(|e| device_error(&e))?;
         let Some(trace) = traces.first() else { continue };
+        if !trace.full.values().all(|site| site.data.iter().all(|x| x.is_finite())) {
+            continue;
+        }
         let skip = trace.layout.prefix();
         let mut patches = BTreeMap::new();
         for &block in &edit.blocks {
@@ -90,3 +100,6 @@ fn donor(
     let what = "no image can be encoded, so none can lend its tokens";
     Err(StageError::new(ErrorKind::Missing, what, "", "check the dataset, or choose another `replace`"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -46,6 +46,9 @@ pub struct DiscoverParams {
     pub precision: Precision,
     /// Digest of the dataset's manifest.
     pub dataset: String,
+    /// State of the files that boxes are annotated in: [`Source::annotations`].
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub annotations: String,
     /// From decoded bytes to pixels: images at their own size, padded to whole patches.
     pub preprocess: Preprocess,
     /// Images per shard. It changes no box, but it decides which part holds which rows.

@@ -8,8 +8,8 @@
 //! neighbourhood", which may mean the smallest value of each channel or the neighbour of the smallest norm: both are
 //! here. Its one published program (`remove_artifacts_manually.ipynb`) does something else: the 15 tokens of largest
 //! attention in blocks 20 to 23, half of the old value and half of the mean of up to 8 neighbours, CLS competing for the
-//! 15 places, and the blocks themselves left out. [`Edit::as_the_notebook`] is that. The other rules are controls: what
-//! a removal does must be told from what any change does. Source: PROTOCOLS §8; study §4.2.3.
+//! 15 places, and the blocks themselves left out (`docs/protocols/changes.md`). The other rules are controls: what a
+//! removal does must be told from what any change does. Source: PROTOCOLS §8; study §4.2.3.
 
 use serde::{Deserialize, Serialize};
 use vit::{Before, Editor, Layout, Then};
@@ -72,7 +72,8 @@ pub enum Replace {
     /// The mean of all patches that are not chosen.
     Average,
     /// The token at the same place of the dataset's first readable image, which therefore stays as it is. On another
-    /// grid: at the same part of its height and width.
+    /// grid: at the same part of its height and width. Not where blocks are left out: the donor's tokens have been
+    /// through all of them.
     Donor,
 }
 
@@ -88,19 +89,6 @@ pub enum After {
 }
 
 impl Edit {
-    /// What the study's notebook does to a model of `depth` blocks: 15 tokens, the last four blocks.
-    pub fn as_the_notebook(depth: usize) -> Self {
-        Self {
-            blocks: (depth.saturating_sub(4) as u16..depth as u16).collect(),
-            select: Select::Attention,
-            n: 15,
-            replace: Replace::Half,
-            neighbours: 8,
-            then: After::Skip,
-            cls_competes: true,
-        }
-    }
-
     /// Whether a model of `depth` blocks can be edited so.
     pub fn check(&self, depth: usize) -> Result<(), ParamsError> {
         if self.blocks.is_empty() {
@@ -111,6 +99,9 @@ impl Edit {
         }
         if ![4, 8].contains(&self.neighbours) {
             return Err(ParamsError::Neighbours(self.neighbours));
+        }
+        if self.replace == Replace::Donor && self.then == After::Skip {
+            return Err(ParamsError::SkippedDonor);
         }
         check_blocks("edit.blocks", &self.blocks, depth)
     }

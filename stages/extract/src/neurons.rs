@@ -3,9 +3,10 @@
 //! ```text
 //! on_outliers(u) = mean over outlier patches of |h_u|,   on_others(u) = the same over the other patches
 //! ```
-//! over the first images of the dataset that have an outlier, for every unit u of the hidden layer (after the
-//! activation) of some blocks; the units with the largest `on_outliers` are kept. Two passes of an image: the first tells
-//! its outliers by their norms at a later block, the second reads the hidden layers.
+//! over the first `images` images of the dataset, of which those without an outlier say nothing, not even of the other
+//! patches; for every unit u of the hidden layer (after the activation) of some blocks. The units with the largest
+//! `on_outliers` are kept; where no image has an outlier the table has no rows. Two passes of an image: the first tells its
+//! outliers by their norms at a later block, the second reads the hidden layers.
 //!
 //! Source: Jiang et al., "Vision Transformers Don't Need Trained Registers"; `test-time-registers`,
 //! `shared/algorithms.py` (`find_register_neurons`). There each image counts alike; here each outlier does, so that an

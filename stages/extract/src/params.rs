@@ -1,6 +1,6 @@
 //! What an extraction means, and, in another type, how fast it goes.
 
-use datasets::Preprocess;
+use datasets::{Crop, Preprocess, Resize};
 use engine::{ErrorKind, StageError};
 use schemas::Meaning;
 use schemas::outlier::OutlierPolicy;
@@ -44,7 +44,8 @@ pub struct ExtractParams {
     pub seed: u64,
     /// The first so many images are kept as pictures.
     pub pictures: u32,
-    /// Images per shard. It changes no number, but it decides which part holds which rows.
+    /// Images per shard. It decides which part holds which rows, and one number: of a dataset with more shapes of grid
+    /// than a shard sums (64), how many images `grids` leaves out.
     pub shard_images: u64,
     /// Neighbour cosines as the study's DeiT-III program takes them: index ±1 and ± one row of the flattened grid,
     /// modulo its length, so that row ends are compared with the next row (PROTOCOLS §4.4).
@@ -86,7 +87,7 @@ pub enum ParamsError {
         depth: usize,
     },
     /// A number that is zero and may not be.
-    #[error("`{0}` is 0 or empty; leave the key out, or write how many")]
+    #[error("`{0}` is 0 or empty; write at least one")]
     Nothing(&'static str),
     /// A bias that nothing can be compared with.
     #[error("`{0}` has the bias {1}; write finite numbers")]
@@ -97,6 +98,20 @@ pub enum ParamsError {
     /// Neighbours on a square grid.
     #[error("`edit.neighbours` is {0}; write 4 (that share an edge) or 8 (corners too)")]
     Neighbours(u8),
+    /// Tokens of a pass that has every block, in one that has not.
+    #[error(
+        "`edit.replace` is \"donor\" and `edit.then` is \"skip\": the donor's tokens have been through the blocks that \
+         are left out; write then = \"execute\" or another `replace`"
+    )]
+    SkippedDonor,
+    /// More leading patches than an image has.
+    #[error("`edit.n` is {n}, and an image has {patches} patches; write fewer")]
+    AllPatches {
+        /// Length of the list.
+        n: u32,
+        /// Patches of an image.
+        patches: usize,
+    },
     /// Two changes at once: nothing could tell what caused a difference.
     #[error("`edit` and `test_time_registers` in one extraction; run them as two")]
     TwoChanges,
@@ -143,7 +158,20 @@ impl ExtractParams {
         self.vector_sites.iter().try_for_each(|&site| check_site("vector_sites", site, depth, false))?;
         self.pooled.iter().try_for_each(|pool| check_site("pooled", pool.site, depth, false))?;
         self.stats_sites.iter().try_for_each(|&site| check_site("stats_sites", site, depth, true))?;
+        self.check_edited_patches()?;
         check_changes(self.edit.as_ref(), self.test_time_registers, &self.model)
+    }
+
+    /// Refuses an edit of every patch, where the size of images is known: nothing would be left to take values from.
+    fn check_edited_patches(&self) -> Result<(), ParamsError> {
+        let (Some(edit), Preprocess { resize, crop, .. }) = (&self.edit, self.preprocess) else { return Ok(()) };
+        let (height, width) = match (resize, crop) {
+            (_, Crop::Centre(px)) => (px, px),
+            (Resize::Exact { height, width }, _) => (height, width),
+            _ => return Ok(()),
+        };
+        let patches = (height / self.model.patch_px) * (width / self.model.patch_px);
+        if edit.n as usize >= patches { Err(ParamsError::AllPatches { n: edit.n, patches }) } else { Ok(()) }
     }
 }
 

@@ -20,8 +20,8 @@ use vit::executor::Precision;
 use vit::{Request, Site, SiteData, VitConfig};
 
 use self::components::{COMPONENTS, Moments, Scores, cubes, oriented};
-use self::rows::{Portrait, attention_maps, component_map, norm_map};
 pub(crate) use self::rows::patches_of;
+use self::rows::{Portrait, attention_maps, component_map, norm_map};
 use crate::change::Change;
 use crate::cost::{Passes, size};
 use crate::edit::Edit;
@@ -132,8 +132,7 @@ impl Portray {
             return Err(non_finite(*site));
         }
         let portrait = Portrait::new(encoded.index, trace.layout);
-        let mut first =
-            First { maps: Maps::default(), largest_norm: 0, moments: vec![] };
+        let mut first = First { maps: Maps::default(), largest_norm: 0, moments: vec![] };
         for site in &self.params.norm_sites {
             if let Some(norms) = trace.norms.get(site) {
                 norm_map(&mut first.maps, &portrait, *site, norms);

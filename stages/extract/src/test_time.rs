@@ -26,7 +26,8 @@ use crate::params::ParamsError;
 pub struct TestTimeRegisters {
     /// Registers appended.
     pub registers: u16,
-    /// The first so many units of `register_neurons`; fewer where it has fewer.
+    /// The first so many units of `register_neurons`; all of them where the chosen blocks have fewer, as that table then
+    /// tells. Where it has none, nothing can be moved, and the run stops.
     pub neurons: u32,
 }
 

@@ -96,7 +96,8 @@ impl Tally {
         let mut all: BTreeMap<u32, (usize, Vec<Area>)> = BTreeMap::new();
         for i in 0..objects.image.len() {
             let hard = objects.difficult[i] || objects.truncated[i];
-            if !objects.crowd[i] && !(params.no_hard && hard) {
+            let counts = if params.no_hard { !hard } else { true };
+            if counts && !objects.crowd[i] {
                 let area = [objects.x0[i], objects.y0[i], objects.x1[i], objects.y1[i]];
                 all.entry(objects.image[i]).or_default().1.push(area);
             }

@@ -41,8 +41,7 @@ pub fn scores(params: &MeasureParams, tally: &mut Tally, sweep: &Sweep, onset: &
     }
     let attention = format!("attention_{}", params.last_block);
     for (kind, mass) in &tally.attention {
-        rows.push("attention", kind, &attention, "mass_frac", mass.values.mean(), mass.values.n());
-        rows.stderr(mass.stderr());
+        rows.clustered(["attention", kind, &attention, "mass_frac"], mass);
     }
     let with = tally.images - tally.images_without;
     if with > 0 && !tally.attention.is_empty() {

@@ -49,7 +49,7 @@ pub struct Tally {
     /// The same of outliers against normal patches, in the order of [`PLACES`].
     pub contrast: [Contrast; 2],
     /// Kind → attention that CLS pays to all tokens of the kind, one value per image.
-    pub attention: BTreeMap<&'static str, Sample>,
+    pub attention: BTreeMap<&'static str, Clusters<2>>,
     /// Images, images without outliers, images whose most attended patch is an outlier.
     pub images: u64,
     /// Images in which no patch is an outlier.
@@ -87,7 +87,7 @@ pub struct Look<'a> {
 /// The image whose rows are coming in.
 struct Image {
     index: u32,
-    attention: BTreeMap<&'static str, f32>,
+    attention: BTreeMap<&'static str, f64>,
     outliers: usize,
     most_attended: Option<(f32, bool)>,
     norms: Vec<f32>,
@@ -129,7 +129,7 @@ impl Tally {
         self.ranks(&image);
         for (kind, mass) in image.attention {
             if kind != "outlier" || image.outliers > 0 {
-                self.attention.entry(kind).or_default().add(image.index, mass);
+                self.attention.entry(kind).or_default().add(image.index, [mass, 1.0]);
             }
         }
     }
@@ -171,7 +171,7 @@ impl Tally {
             (_, false) => "normal",
         };
         if let Some(weight) = rows.cls_attention[i] {
-            *image.attention.entry(kind).or_default() += weight;
+            *image.attention.entry(kind).or_default() += f64::from(weight);
             if patch {
                 image.attended.push(weight);
                 if image.most_attended.is_none_or(|(most, _)| weight > most) {

@@ -223,6 +223,19 @@ impl Choice {
     }
 }
 
+/// What a reader must know of the choices of C, one per draw: values that took no part, and doubts.
+pub(crate) fn reservations(choices: &[Option<Choice>]) -> Vec<String> {
+    let left_out: usize = choices.iter().flatten().map(|c| c.unconverged).sum();
+    let doubts: Vec<String> = choices.iter().flatten().filter_map(Choice::doubt).collect();
+    let left_out = (left_out > 0).then(|| format!("{left_out} values of C left out of the choice: not converged"));
+    let doubt = match (doubts.as_slice(), choices.len()) {
+        ([], _) => None,
+        ([one], 1) => Some(one.clone()),
+        ([first, ..], n) => Some(format!("in {} of {n} draws, as in: {first}", doubts.len())),
+    };
+    left_out.into_iter().chain(doubt).collect()
+}
+
 /// Held-out images per class under which a choice of C is mostly chance.
 const FEW_PER_CLASS: usize = 5;
 

@@ -44,6 +44,17 @@ impl Linear {
         weights.iter().all(|w| w.is_finite()).then_some(Self { weights, intercept, jitter })
     }
 
+    /// What a reader must know of a fit to so many rows that these did not determine.
+    pub fn doubt(&self, rows: usize) -> Option<String> {
+        let channels = self.weights.nrows();
+        let why = if rows <= channels {
+            format!("{rows} training tokens for {channels} channels, an interpolating fit")
+        } else {
+            "channels that follow from others".to_owned()
+        };
+        (self.jitter > 0.0).then(|| format!("{why}: {:.1e} added to the diagonal", self.jitter))
+    }
+
     /// X·W + b, [N, M].
     pub fn predict(&self, x: ArrayView2<'_, f64>) -> Array2<f64> {
         multiply(x, self.weights.view()) + &self.intercept
@@ -64,7 +75,7 @@ mod tests {
         let y = x.dot(&arr2(&[[1.0, -2.0], [0.5, 3.0], [4.0, 0.0]])) + &ndarray::arr1(&[7.0, -1.0]);
         let fit = Linear::fit(x.view(), y.view(), 0.0).unwrap();
         assert!((fit.predict(x.view()) - &y).mapv(f64::abs).sum() < 1e-9);
-        assert_eq!(fit.jitter, 0.0);
+        assert_eq!((fit.jitter, fit.doubt(20)), (0.0, None));
     }
 
     #[test]
@@ -82,6 +93,8 @@ mod tests {
         assert!(
             fit.jitter > 0.0 && (fit.weights[[0, 0]] - 1.0).abs() < 1e-6 && (fit.weights[[1, 0]] - 1.0).abs() < 1e-6
         );
+        assert!(fit.doubt(3).unwrap().starts_with("channels that follow from others: "));
+        assert!(fit.doubt(2).unwrap().starts_with("2 training tokens for 2 channels, an interpolating fit: "));
         let constant = Linear::fit(Array2::ones((3, 2)).view(), arr2(&[[1.0], [2.0], [3.0]]).view(), 0.0).unwrap();
         assert!((constant.predict(x.view()) - 2.0).mapv(f64::abs).sum() < 1e-12);
         assert_eq!(Linear::fit(Array2::zeros((0, 2)).view(), Array2::zeros((0, 1)).view(), 0.0), None);

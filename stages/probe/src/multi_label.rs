@@ -4,7 +4,8 @@
 //! it is neither taught nor tested for that class. One logistic regression per class against the rest, C shared by all
 //! classes, and the mean over classes of the [average precision](crate::average_precision) in eleven points: the
 //! transfer protocol's metric (the papers do not state theirs). C is scikit-learn's binary one, so the softmax with
-//! two weight vectors is fitted at C/2. Where C is chosen, the same mean on the held-out images chooses it.
+//! two weight vectors is fitted at C/2. Where C is chosen, the same mean on the held-out images chooses it; a C at which
+//! the fit of any class did not converge takes no part in the choice, and the note counts those.
 //!
 //! The standard error is of 100 resamples of the test images, each image counting k times in all classes, k from
 //! Poisson(1).
@@ -18,7 +19,7 @@ use rayon::prelude::*;
 use schemas::Name;
 
 use crate::average_precision::{Ranked, eleven_points, sorted};
-use crate::classify::{Protocol, Regularisation};
+use crate::classify::{Choice, Protocol, Regularisation, reservations};
 use crate::error::ProbeError;
 use crate::logistic::{Design, Fit};
 use crate::numpy_random::{RandomState, torch_randperm};
@@ -41,6 +42,8 @@ struct Outcome {
     n_test: usize,
     classes: usize,
     converged: bool,
+    /// How C was chosen; none: it was given.
+    choice: Option<Choice>,
 }
 
 /// Vectors of some images with their classes.
@@ -143,7 +146,11 @@ impl VectorClass {
         let note = match (whole, converged) {
             (false, _) => "too few images with such a token to train and test on".to_owned(),
             (true, false) => "a fit did not reach its optimum, so there is no number".to_owned(),
-            (true, true) => format!("mean over {} classes", done[0].classes),
+            (true, true) => {
+                let of = format!("mean over {} classes", done[0].classes);
+                let choices: Vec<Option<Choice>> = done.iter().map(|o| o.choice).collect();
+                std::iter::once(of).chain(reservations(&choices)).collect::<Vec<_>>().join("; ")
+            }
         };
         let note = match self.protocol.permute_labels {
             Some(seed) => format!("control: labels of the training images permuted with seed {seed}; {note}"),
@@ -198,26 +205,12 @@ fn classify(train: &Side, test: &Side, count: usize, protocol: &Protocol) -> Res
         permuted.classes = order.into_iter().map(|i| train.classes[i].clone()).collect();
     }
     let train = permuted;
-    let c = match protocol.regularisation {
-        Regularisation::Fixed { c } => c,
-        Regularisation::Select { one_in, seed, .. } => {
-            let order = torch_randperm(seed, train.classes.len());
-            let (held_out, rest) = order.split_at(train.classes.len() / one_in as usize);
-            if held_out.is_empty() {
-                return Ok(None);
-            }
-            let grid = protocol.regularisation.grid();
-            let judged = rankings(&train.select(rest), &train.select(held_out), count, protocol, &grid)?;
-            let mut best: Option<(f64, f64)> = None;
-            for (c, classes) in grid.iter().zip(&judged) {
-                let precision = mean_precision(classes, |_| 1.0).filter(|_| classes.iter().all(|r| r.converged));
-                // Of equal ones the smallest C.
-                if let Some(precision) = precision.filter(|p| best.is_none_or(|(_, most)| *p > most)) {
-                    best = Some((*c, precision));
-                }
-            }
-            best.map_or(grid[0], |(c, _)| c)
-        }
+    let (c, choice) = match protocol.regularisation {
+        Regularisation::Fixed { c } => (c, None),
+        Regularisation::Select { one_in, seed, .. } => match choose(&train, count, protocol, one_in, seed)? {
+            Some(choice) => (choice.c, Some(choice)),
+            None => return Ok(None),
+        },
     };
     let Some(classes) = rankings(&train, test, count, protocol, &[c])?.pop() else { return Ok(None) };
     let Some(precision) = mean_precision(&classes, |_| 1.0) else { return Ok(None) };
@@ -235,6 +228,45 @@ fn classify(train: &Side, test: &Side, count: usize, protocol: &Protocol) -> Res
         n_test: test.classes.len(),
         classes: classes.iter().filter(|r| r.precision(|_| 1.0).is_some()).count(),
         converged: classes.iter().all(|r| r.converged),
+        choice,
+    }))
+}
+
+/// The C of the best mean precision on held-out images; `None` where none are held out.
+fn choose(
+    train: &Side,
+    count: usize,
+    protocol: &Protocol,
+    one_in: u32,
+    seed: u32,
+) -> Result<Option<Choice>, ProbeError> {
+    let order = torch_randperm(seed, train.classes.len());
+    let (held_out, rest) = order.split_at(train.classes.len() / one_in as usize);
+    if held_out.is_empty() {
+        return Ok(None);
+    }
+    let grid = protocol.regularisation.grid();
+    let judged = rankings(&train.select(rest), &train.select(held_out), count, protocol, &grid)?;
+    let mut best: Option<(f64, f64)> = None;
+    let mut unconverged = 0;
+    for (c, classes) in grid.iter().zip(&judged) {
+        if !classes.iter().all(|r| r.converged) {
+            unconverged += 1;
+        } else if let Some(precision) = mean_precision(classes, |_| 1.0)
+            // Of equal ones the smallest C.
+            && best.is_none_or(|(_, most)| precision > most)
+        {
+            best = Some((*c, precision));
+        }
+    }
+    // No fit converged: the last one will say so of the smallest C.
+    let chosen = best.map(|b| b.0).or(grid.first().copied());
+    Ok(chosen.map(|c| Choice {
+        c,
+        held_out: held_out.len(),
+        classes: count,
+        at_end: grid.len() > 1 && (grid.first() == Some(&c) || grid.last() == Some(&c)),
+        unconverged,
     }))
 }
 

@@ -43,7 +43,7 @@ struct Residuals {
     blind: Vec<f64>,
     images: Vec<ImageKey>,
     values_per_patch: f64,
-    jitter: f64,
+    doubt: Option<String>,
 }
 
 impl Pixels {
@@ -116,17 +116,14 @@ impl Pixels {
             blind: norms(&truth - &mean),
             images: test.iter().map(|&i| keys[i]).collect(),
             values_per_patch: width as f64,
-            jitter: fit.jitter,
+            doubt: fit.doubt(train.len()),
         }))
     }
 
     fn score(&self, kind: &str, found: Option<&Residuals>, without: u32) -> Vec<Score> {
         let note = match found {
             None => "too few tokens of this kind to train and test on".to_owned(),
-            Some(r) if r.jitter > 0.0 => {
-                format!("fewer training patches than channels need: {:.1e} added to the diagonal", r.jitter)
-            }
-            Some(_) => String::new(),
+            Some(r) => r.doubt.clone().unwrap_or_default(),
         };
         let base = Score {
             experiment: "pixels".to_owned(),

@@ -9,7 +9,8 @@
 //! Top-1 accuracy, and the mean Euclidean distance in cells between the predicted and the true position
 //! (`least_squares`: of the unrounded prediction, as in the study; `flat_index`: of the cell that is hit). `separate` trains one model per kind of token (the study; our planted truth), else
 //! one model learns from all kinds at once and is tested on each. Sampled tokens hold as many outliers as normal
-//! patches, so one model for all sees more outliers than images have: both choices are said in the note.
+//! patches, so one model for all sees more outliers than images have: both choices are said in the note, and so is a
+//! regression that its tokens did not determine.
 //!
 //! Standard errors take images, not tokens, as independent. `blind_distance_cells` is the distance of the best constant
 //! cell, chosen on the training tokens: what a model without information reaches.
@@ -80,6 +81,8 @@ struct Prediction {
     images: Vec<ImageKey>,
     blind: f64,
     converged: bool,
+    /// Of a regression whose tokens did not determine it.
+    doubt: Option<String>,
 }
 
 /// Tokens of one side of the split.
@@ -181,7 +184,7 @@ impl Position {
             return Ok(tests.iter().map(|_| None).collect());
         }
         let blind = blind_cell(&train.cells);
-        let finish = |test: &Side, at: Vec<(f64, f64)>, converged| {
+        let finish = |test: &Side, at: Vec<(f64, f64)>, converged, doubt| {
             let hit = |((row, col), cell): (&(f64, f64), &(u16, u16))| {
                 (row.round_ties_even(), col.round_ties_even()) == (f64::from(cell.0), f64::from(cell.1))
             };
@@ -191,6 +194,7 @@ impl Position {
                 images: test.images.clone(),
                 blind: test.cells.iter().map(|c| distance(blind, *c)).sum::<f64>() / test.cells.len() as f64,
                 converged,
+                doubt,
             })
         };
         match self.model {
@@ -204,7 +208,7 @@ impl Position {
                     .map(|test| {
                         let cells = if test.cells.is_empty() { Vec::new() } else { fit.model.predict(test.x.view()) };
                         let at = cells.iter().map(|c| (f64::from(c >> 16), f64::from(c & 0xFFFF))).collect();
-                        finish(test, at, fit.converged)
+                        finish(test, at, fit.converged, None)
                     })
                     .collect())
             }
@@ -229,12 +233,16 @@ impl Position {
 
     fn score(&self, kind: &str, found: Option<&Prediction>, without: u32) -> Vec<Score> {
         let converged = found.is_some_and(|p| p.converged);
-        let note = match (found, converged, self.separate) {
+        let mut note = match (found, converged, self.separate) {
             (None, ..) => "too few tokens of this kind to train and test on",
             (Some(_), false, _) => "the fit did not reach its optimum, so there is no number",
             (Some(_), true, true) => "one model per kind of token",
             (Some(_), true, false) => "one model for all kinds; sampled tokens hold normal and outlier patches alike",
-        };
+        }
+        .to_owned();
+        if let Some(doubt) = found.and_then(|p| p.doubt.as_ref()) {
+            note += &format!("; {doubt}");
+        }
         let base = Score {
             experiment: "position".to_owned(),
             subject: kind.to_owned(),
@@ -247,7 +255,7 @@ impl Position {
                 PositionModel::LeastSquares { .. } | PositionModel::FlatIndex { .. } => None,
             },
             converged,
-            note: note.to_owned(),
+            note,
             ..Score::default()
         };
         let of = |metric, values: fn(&Prediction) -> &[f64]| {
@@ -269,13 +277,13 @@ fn regress(
     ridge: f64,
     tests: &[Side],
     place: impl Fn(&[f64]) -> (f64, f64),
-    finish: impl Fn(&Side, Vec<(f64, f64)>, bool) -> Option<Prediction>,
+    finish: impl Fn(&Side, Vec<(f64, f64)>, bool, Option<String>) -> Option<Prediction>,
 ) -> Vec<Option<Prediction>> {
     let fit = Linear::fit(train.x.view(), target.view(), ridge);
     let of = |test: &Side| {
         let fit = fit.as_ref().filter(|_| !test.cells.is_empty())?;
         let at = fit.predict(test.x.view()).rows().into_iter().map(|r| place(&r.to_vec())).collect();
-        finish(test, at, true)
+        finish(test, at, true, fit.doubt(train.cells.len()))
     };
     tests.iter().map(of).collect()
 }

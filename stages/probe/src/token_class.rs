@@ -14,7 +14,7 @@ use engine::StageError;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::classify::{Outcome, Protocol, classify};
+use crate::classify::{Outcome, Protocol, classify, reservations};
 use crate::error::ProbeError;
 use crate::logistic::Design;
 use crate::samples::{Samples, Subjects};
@@ -134,16 +134,11 @@ impl VectorClass {
     fn score(&self, experiment: &str, subject: &str, outcomes: &[Option<Outcome>], without: u32) -> Vec<Score> {
         let done: Vec<&Outcome> = outcomes.iter().flatten().collect();
         let converged = done.iter().all(|o| o.fit.converged) && done.len() == outcomes.len();
-        let left_out: usize = done.iter().filter_map(|o| o.choice).map(|c| c.unconverged).sum();
         let mut note = match (done.len() == outcomes.len(), converged) {
             (false, _) => "too few images with such a token to train and test on".to_owned(),
             (true, false) => "a fit did not reach its optimum, so there is no number".to_owned(),
-            (true, true) if left_out > 0 => format!("{left_out} values of C left out of the choice: not converged"),
-            _ => String::new(),
+            (true, true) => reservations(&done.iter().map(|o| o.choice).collect::<Vec<_>>()).join("; "),
         };
-        if let Some(doubt) = doubt(&done).filter(|_| converged) {
-            note = if note.is_empty() { doubt } else { format!("{note}; {doubt}") };
-        }
         if let Some(seed) = self.protocol.permute_labels {
             note = format!("control: labels of the training images permuted with seed {seed}; {note}");
         }
@@ -184,16 +179,6 @@ impl VectorClass {
             fact("objective_sum", |o| o.fit.objective),
             fact("gradient_norm", |o| o.fit.gradient_norm),
         ]
-    }
-}
-
-/// What a reader must know of the choices of C, one per draw.
-fn doubt(outcomes: &[&Outcome]) -> Option<String> {
-    let doubts: Vec<String> = outcomes.iter().filter_map(|o| o.choice?.doubt()).collect();
-    match (doubts.as_slice(), outcomes.len()) {
-        ([], _) => None,
-        ([one], 1) => Some(one.clone()),
-        ([first, ..], n) => Some(format!("in {} of {n} draws, as in: {first}", doubts.len())),
     }
 }
 

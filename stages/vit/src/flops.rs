@@ -38,17 +38,22 @@ pub fn cost(config: &VitConfig, height: usize, width: usize) -> Result<Cost, Vit
     let layout = layout(config, height, width)?;
     let [tokens, patches, depth, d, hidden, patch_px] =
         [layout.tokens(), layout.patches(), config.depth, config.width, config.mlp.hidden, config.patch_px]
-            .map(|size| size as u64);
+            .map(|size| size as u128);
     let matrices = match config.mlp.activation {
         Activation::Gelu | Activation::QuickGelu => 2,
         Activation::SwiGlu => 3,
     };
     Ok(Cost {
         parameters: config.parameters() as u64,
-        patch_macs: 3 * patches * patch_px * patch_px * d,
-        linear_macs: depth * tokens * (4 * d * d + matrices * d * hidden),
-        attention_macs: depth * 2 * tokens * tokens * d,
+        patch_macs: whole(3 * patches * patch_px * patch_px * d),
+        linear_macs: whole(depth * tokens * (4 * d * d + matrices * d * hidden)),
+        attention_macs: whole(depth * 2 * tokens * tokens * d),
     })
+}
+
+/// The number, or the largest there is: nobody waits for either.
+fn whole(macs: u128) -> u64 {
+    u64::try_from(macs).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -29,7 +29,10 @@ pub fn health(args: &HealthArgs) -> Result<(), Failure> {
     let patient = patient(&args.model, args.weights.as_deref())?;
     let text = study(&patient, &gallery, args);
     check(&text)?;
-    let folder = args.report.clone().unwrap_or_else(|| Path::new("vitals-health").join(&patient.name));
+    let folder = args
+        .report
+        .clone()
+        .unwrap_or_else(|| Path::new("vitals-health").join(format!("{}-{}", patient.name, gallery.name)));
     let path = folder.join(STUDY);
     std::fs::create_dir_all(&folder).map_err(|e| StageError::disk(&folder, &e))?;
     write_atomic(&path, text.as_bytes())?;

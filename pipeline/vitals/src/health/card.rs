@@ -10,6 +10,8 @@ use serde::Serialize;
 use super::places::{Place, Places};
 use super::verdict::Finding;
 
+/// 97.5 % quantile of the normal distribution.
+const Z95: f64 = 1.959_963_985;
 /// Changes when a field changes its meaning or goes; new fields may come.
 const SCHEMA: u32 = 1;
 
@@ -35,11 +37,13 @@ pub struct Card {
     /// Patches whose norm is in the upper mode.
     pub outliers: Outliers,
     /// Where they sit; none where there are no outliers.
-    pub places: Option<Sites>,
+    pub places: Sites,
     /// Median cosine with the neighbours after the patch embedding.
     pub neighbour_cosine: Gap,
     /// Probability that an outlier's cosine exceeds a normal patch's.
     pub neighbour_cosine_auc_frac: Option<f64>,
+    /// Its standard error.
+    pub neighbour_cosine_auc_stderr: Option<f64>,
     /// Share of patches whose cell a linear probe finds.
     pub position_top1_frac: Gap,
     /// Mean distance of the cell that it says, in cells.
@@ -98,15 +102,15 @@ pub struct Outliers {
     pub onset_block: Option<u64>,
 }
 
-/// Where outliers sit.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// Where outliers sit; nothing where there are none.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Sites {
     /// Share on the border of the grid.
-    pub border_frac: f64,
+    pub border_frac: Option<f64>,
     /// Share of all patches there.
-    pub border_chance_frac: f64,
+    pub border_chance_frac: Option<f64>,
     /// The place that most of them have.
-    pub commonest: Place,
+    pub commonest: Option<Place>,
 }
 
 /// A number of normal patches and of outliers.
@@ -137,7 +141,7 @@ pub struct Attention {
     pub register_mass_frac: Option<f64>,
     /// Share of outliers among as many most attended patches.
     pub overlap_frac: Option<f64>,
-    /// The same by chance.
+    /// The same by chance: the mean of k/n over the images with outliers, k of n patches.
     pub overlap_chance_frac: Option<f64>,
 }
 
@@ -197,10 +201,13 @@ impl Card {
         };
         let median = value("norms", "patch", "median").filter(|m| *m > 0.0);
         let by_median = |x: Option<f64>| x.zip(median).map(|(x, median)| x / median);
-        let share = places.share();
+        let share = score("detection", "outlier", "share_frac").and_then(measure);
+        // (images without an outlier, images)
+        let without = score("detection", "outlier", "images_without").and_then(|s| Some((s.value?, s.n as f64)));
+        let without = without.filter(|(_, images)| *images > 0.0);
+        let auc = scores.at("neighbour_cosine", "outlier", "auc_frac", "patch_embed").and_then(measure);
         let onset = scores.at("detection", "outlier", "onset_block", "all blocks").and_then(|s| s.value);
         let attention = places.register_attention();
-        let overlap = places.overlap();
         let registers = (0..subject.registers).map(|r| Register {
             norm_by_patch: by_median(value("norms", &format!("register_{r}"), "median")),
             attention_frac: attention.get(r).copied(),
@@ -223,23 +230,25 @@ impl Card {
                 cutoff,
             },
             outliers: Outliers {
-                share_frac: share.map(|(share, _)| share),
-                share_interval: share.and_then(|(_, interval)| interval),
-                images_with_frac: (places.images > 0).then(|| places.images_with as f64 / places.images as f64),
-                images_with_at_most_frac: places.images_with_at_most(),
+                share_frac: share.map(|share| share.value),
+                share_interval: share.filter(|share| share.value > 0.0).and_then(interval),
+                images_with_frac: without.map(|(without, images)| 1.0 - without / images),
+                // The exact 95 % bound where none of m images has one.
+                images_with_at_most_frac: without
+                    .filter(|(without, images)| without >= images)
+                    .map(|(_, images)| 1.0 - 0.05f64.powf(1.0 / images)),
                 norm_ratio: value("detection", "outlier", "norm_ratio"),
                 // A long-tailed early block is no onset where no patch is an outlier in the end.
-                onset_block: onset.filter(|_| places.outliers > 0).map(|block| block as u64),
+                onset_block: onset.filter(|_| share.is_some_and(|share| share.value > 0.0)).map(|block| block as u64),
             },
-            places: places.border().zip(places.commonest()).map(|([border, chance], commonest)| Sites {
-                border_frac: border,
-                border_chance_frac: chance,
-                commonest,
-            }),
+            places: Sites {
+                border_frac: places.border().map(|[border, _]| border),
+                border_chance_frac: places.border().map(|[_, chance]| chance),
+                commonest: places.commonest(),
+            },
             neighbour_cosine: gap("neighbour_cosine", "median", Some("patch_embed")),
-            neighbour_cosine_auc_frac: scores
-                .at("neighbour_cosine", "outlier", "auc_frac", "patch_embed")
-                .and_then(|s| s.value),
+            neighbour_cosine_auc_frac: auc.map(|auc| auc.value),
+            neighbour_cosine_auc_stderr: auc.and_then(|auc| auc.stderr),
             position_top1_frac: gap("position", "top1_frac", None),
             position_distance_cells: gap("position", "mean_distance_cells", None),
             position_blind_distance_cells: anywhere("position", "normal", "blind_distance_cells").and_then(|s| s.value),
@@ -248,8 +257,8 @@ impl Card {
             attention: Attention {
                 outlier_mass_frac: mass("outlier"),
                 register_mass_frac: mass("register"),
-                overlap_frac: overlap.map(|[overlap, _]| overlap),
-                overlap_chance_frac: overlap.map(|[_, chance]| chance),
+                overlap_frac: value("correspondence", "outlier", "overlap_frac"),
+                overlap_chance_frac: value("correspondence", "outlier", "chance_frac"),
             },
             registers: registers.collect(),
             finding: Finding::Unclear,
@@ -264,6 +273,12 @@ impl Card {
 
 fn measure(score: &Score) -> Option<Measure> {
     score.value.map(|value| Measure { value, stderr: score.stderr })
+}
+
+/// 95 % interval of a share.
+fn interval(share: Measure) -> Option<[f64; 2]> {
+    let half = Z95 * share.stderr?;
+    Some([(share.value - half).max(0.0), (share.value + half).min(1.0)])
 }
 
 /// The cut-off that the calibration pass found.
@@ -295,7 +310,7 @@ pub mod tests {
             value: Some(value),
             std: None,
             stderr: Some(0.01),
-            n: 9,
+            n: 3,
             draws: 1,
             images_without: 0,
             note: if metric == "valley_depth" { "two modes" } else { "" }.to_owned(),
@@ -309,6 +324,9 @@ pub mod tests {
             score("norms", "patch", "block_7", "median", 10.0),
             score("norms", "patch", "block_7", "max", 105.0),
             score("norms", "patch", "block_7", "valley_depth", 0.9),
+            score("detection", "outlier", "block_7", "share_frac", 4.0 / 300.0),
+            score("detection", "outlier", "block_6", "share_frac", 0.5),
+            score("detection", "outlier", "block_7", "images_without", 1.0),
             score("detection", "outlier", "block_7", "norm_ratio", 10.4),
             score("detection", "outlier", "all blocks", "onset_block", 3.0),
             score("neighbour_cosine", "normal", "patch_embed", "median", 0.4),
@@ -323,27 +341,34 @@ pub mod tests {
             score("pixels", "normal", "final", "l2_mean", 3.0),
             score("pixels", "outlier", "final", "l2_mean", 5.0),
             score("attention", "outlier", "attention_7", "mass_frac", 0.55),
+            score("correspondence", "outlier", "block_7", "overlap_frac", 0.75),
+            score("correspondence", "outlier", "block_7", "chance_frac", 0.02),
+            score("correspondence", "top_10", "block_7", "chance_frac", 0.1),
         ]
     }
 
-    /// Three images of a hundred patches, four outliers.
-    pub fn few() -> Places {
-        let mut places = Places::default();
-        (places.images, places.images_with, places.patches, places.outliers) = (3, 2, 300, 4);
-        places
+    /// Those of a model without outliers on so many images.
+    pub fn healthy(images: u64) -> Vec<Score> {
+        let mut scores: Vec<Score> = sick().into_iter().filter(|s| &*s.subject != "outlier").collect();
+        for (metric, value) in [("share_frac", 0.0), ("images_without", images as f64)] {
+            scores.push(Score { n: images, ..score("detection", "outlier", "block_7", metric, value) });
+        }
+        // A long-tailed early block.
+        scores.push(score("detection", "outlier", "all blocks", "onset_block", 3.0));
+        scores
     }
 
     /// The card of a subject.
-    pub fn card(scores: Vec<Score>, places: &Places, registers: usize) -> Card {
+    pub fn card(scores: Vec<Score>, registers: usize) -> Card {
         let subject =
             Subject { model: "m".into(), dataset: "d".into(), site: "block_7".into(), registers, ..Subject::default() };
-        Card::of(&subject, &scores.into_iter().collect(), places, Some(33.0), (3, 0))
+        Card::of(&subject, &scores.into_iter().collect(), &Places::default(), Some(33.0), (3, 0))
     }
 
     /// Breaks when a number of another site, kind or metric takes a place on the card.
     #[test]
     fn every_number_comes_from_its_own_score() {
-        let card = card(sick(), &few(), 0);
+        let card = card(sick(), 0);
         assert_eq!(
             (card.norms.blocks, card.norms.largest_by_median, card.norms.two_modes),
             (Some(8), Some(10.5), Some(true))
@@ -352,8 +377,27 @@ pub mod tests {
         assert!((card.outliers.share_frac.unwrap() - 4.0 / 300.0).abs() < 1e-12);
         assert_eq!(card.neighbour_cosine.outlier.map(|m| m.value), Some(0.99));
         assert_eq!(card.position_top1_frac.normal.map(|m| m.value), Some(0.97));
-        assert_eq!(card.attention.outlier_mass_frac, Some(0.55));
+        assert_eq!((card.neighbour_cosine_auc_frac, card.neighbour_cosine_auc_stderr), (Some(0.97), Some(0.01)));
+        let attention = &card.attention;
+        assert_eq!(
+            (attention.outlier_mass_frac, attention.overlap_frac, attention.overlap_chance_frac),
+            (Some(0.55), Some(0.75), Some(0.02))
+        );
+        // 4/300 − 1.96 · 0.01 is below nothing; one of three images has none.
+        let [low, high] = card.outliers.share_interval.unwrap();
+        assert!(low == 0.0 && (high - (4.0 / 300.0 + Z95 * 0.01)).abs() < 1e-12, "{low} {high}");
+        assert!((card.outliers.images_with_frac.unwrap() - 2.0 / 3.0).abs() < 1e-12);
+        assert_eq!(card.outliers.images_with_at_most_frac, None);
         // (0.02 − 0.97) / √(0.01² + 0.01²)
         assert!((card.position_top1_frac.z().unwrap() + 0.95 / (0.01 * 2f64.sqrt())).abs() < 1e-9);
+    }
+
+    #[test]
+    fn no_outlier_has_a_bound() {
+        let card = card(healthy(2), 0);
+        // 0.05^(1/2): two images without one leave 78 % likely.
+        assert!((card.outliers.images_with_at_most_frac.unwrap() - (1.0 - 0.05f64.sqrt())).abs() < 1e-12);
+        assert_eq!((card.outliers.share_frac, card.outliers.share_interval), (Some(0.0), None));
+        assert_eq!((card.outliers.images_with_frac, card.outliers.onset_block), (Some(0.0), None));
     }
 }

@@ -173,7 +173,7 @@ pub fn study(patient: &Patient, gallery: &Gallery, args: &HealthArgs) -> String 
     }
     let (train, calibration) = (text(&gallery.name), CALIBRATION_IMAGES.min(args.limit));
     format!(
-        "# Written by `vitals health`. Add to it what you like and go on with `vitals run`.\n\
+        "# Written anew by every `vitals health`. Copy it, add what you like, and go on with `vitals run`.\n\
          title = {title}\n\
          max_skip_frac = 0.2\n\n\
          [extract]\n\

@@ -8,8 +8,9 @@
 //! | `unclear` | none are, yet the largest norm is 4 × the median or more; or nothing was measured |
 //!
 //! What outliers do is said where it is beyond doubt: a gap of more than 3 combined standard errors for place and pixels,
-//! a probability of 0.6 or more that an outlier resembles its neighbours better, attention of more than twice its share
-//! of the patches.
+//! a probability of 0.6 or more, and of more than 0.5 by 3 standard errors, that an outlier resembles its neighbours
+//! better, attention of more than twice the share of the patches in the images that have outliers (`chance_frac`). Where
+//! an error is unknown, nothing is said.
 
 use reports::render::number;
 use reports::tables::Unit;
@@ -35,7 +36,7 @@ pub enum Finding {
 const GAP_Z: f64 = 3.0;
 /// Probability from which on outliers are called redundant.
 const REDUNDANT_AUC: f64 = 0.6;
-/// Multiple of their share from which on outliers draw attention.
+/// Multiple of their share of the same images from which on outliers draw attention.
 const DRAWN: f64 = 2.0;
 /// Multiple of a patch's norm from which on a register carries it.
 const CARRIES: f64 = 2.0;
@@ -79,7 +80,8 @@ fn artifacts(card: &Card, share: f64) -> String {
         text += &format!(", from block {block} on");
     }
     let mut marks = Vec::new();
-    if card.neighbour_cosine_auc_frac.is_some_and(|auc| auc >= REDUNDANT_AUC) {
+    let auc = card.neighbour_cosine_auc_frac.zip(card.neighbour_cosine_auc_stderr);
+    if auc.is_some_and(|(auc, stderr)| auc >= REDUNDANT_AUC && auc - GAP_Z * stderr > 0.5) {
         marks.push("lie where neighbours look alike".to_owned());
     }
     let lost = |z: Option<f64>, sign: f64| z.is_some_and(|z| sign * z > GAP_Z);
@@ -89,7 +91,9 @@ fn artifacts(card: &Card, share: f64) -> String {
     if !known.is_empty() {
         marks.push(format!("know less of {} than other patches do", known.join(" and ")));
     }
-    if let Some(mass) = card.attention.outlier_mass_frac.filter(|mass| *mass > DRAWN * share) {
+    // The mass is a mean over images with outliers, so their share of all images says nothing of it.
+    let drawn = card.attention.outlier_mass_frac.zip(card.attention.overlap_chance_frac);
+    if let Some((mass, _)) = drawn.filter(|(mass, chance)| *mass > DRAWN * chance) {
         marks.push(format!("draw {} % of [CLS]'s attention", three(100.0 * mass)));
     }
     match marks.split_last() {
@@ -106,14 +110,13 @@ fn three(x: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::card::tests::{card, few, sick};
+    use super::super::card::tests::{card, healthy, sick};
     use super::super::card::{Measure, Register};
-    use super::super::places::Places;
     use super::*;
 
     #[test]
     fn an_artifact_is_told_with_what_it_does() {
-        let mut card = card(sick(), &few(), 0);
+        let mut card = card(sick(), 0);
         let wanted = "Artifacts: 1.33 % of patches have 10.4 × the norm of the others, from block 3 on; they lie where \
                       neighbours look alike, know less of their place and their pixels than other patches do and draw \
                       55.0 % of [CLS]'s attention.";
@@ -128,12 +131,36 @@ mod tests {
         assert!(of(&card).1.ends_with("on; they draw 30.0 % of [CLS]'s attention."), "{}", of(&card).1);
     }
 
+    /// One image in ten has outliers, 13 of its 100 patches, which draw attention in proportion. Breaks when the mean over
+    /// those images is held against the share of all patches.
+    #[test]
+    fn attention_is_compared_with_the_same_images() {
+        let mut card = card(sick(), 0);
+        (card.outliers.share_frac, card.attention.overlap_chance_frac) = (Some(0.013), Some(0.13));
+        card.attention.outlier_mass_frac = Some(0.14);
+        assert!(!of(&card).1.contains("attention"), "{}", of(&card).1);
+        card.attention.outlier_mass_frac = Some(0.27);
+        assert!(of(&card).1.contains("draw 27.0 %"), "{}", of(&card).1);
+        card.attention.overlap_chance_frac = None;
+        assert!(!of(&card).1.contains("attention"), "{}", of(&card).1);
+    }
+
+    /// Breaks when a probability within its error, or without one, is told as beyond doubt.
+    #[test]
+    fn resemblance_is_told_beyond_its_error() {
+        let mut card = card(sick(), 0);
+        for (auc, stderr, told) in
+            [(0.7, Some(0.06), true), (0.7, Some(0.07), false), (0.7, None, false), (0.59, Some(0.001), false)]
+        {
+            (card.neighbour_cosine_auc_frac, card.neighbour_cosine_auc_stderr) = (Some(auc), stderr);
+            assert_eq!(of(&card).1.contains("look alike"), told, "{auc} {stderr:?}");
+        }
+    }
+
     /// Breaks when a model without outliers is told that it has some, or anything that sounds like it.
     #[test]
     fn a_clean_model_is_told_so_plainly() {
-        let mut places = Places::default();
-        (places.images, places.patches) = (3, 300);
-        let mut clean = card(sick(), &places, 0);
+        let mut clean = card(healthy(3), 0);
         clean.norms.largest_by_median = Some(1.4);
         let (finding, text) = of(&clean);
         assert_eq!(finding, Finding::Clean);
@@ -147,6 +174,6 @@ mod tests {
         assert_eq!(of(&clean).0, Finding::Clean);
         clean.norms.largest_by_median = Some(5.0);
         assert_eq!(of(&clean).0, Finding::Unclear);
-        assert_eq!(of(&card(vec![], &Places::default(), 0)).0, Finding::Unclear);
+        assert_eq!(of(&card(vec![], 0)).0, Finding::Unclear);
     }
 }

@@ -69,12 +69,12 @@ fn onset(card: &Card) -> Option<String> {
 }
 
 fn places(card: &Card) -> Option<String> {
-    let sites = card.places.as_ref()?;
-    let place = &sites.commonest;
+    let sites = &card.places;
+    let (place, border, chance) = (sites.commonest.as_ref()?, sites.border_frac?, sites.border_chance_frac?);
     Some(format!(
         "{} % on the border, where {} % of patches are; the commonest place, row {}, column {} of {}×{}, has {} %",
-        three(100.0 * sites.border_frac),
-        three(100.0 * sites.border_chance_frac),
+        three(100.0 * border),
+        three(100.0 * chance),
         place.row,
         place.col,
         place.grid_h,
@@ -87,14 +87,28 @@ fn neighbours(card: &Card) -> Option<String> {
     let text = both(&card.neighbour_cosine, "median cosine", 1.0, "")?;
     Some(card.neighbour_cosine_auc_frac.map_or_else(
         || text.clone(),
-        |auc| format!("{text}; an outlier's is the larger with probability {}", three(auc)),
+        |auc| {
+            let error = card.neighbour_cosine_auc_stderr.filter(|e| *e > 0.0);
+            let error = error.map_or_else(String::new, |e| format!(" ± {}", two(e)));
+            format!("{text}; an outlier's is the larger with probability {}{error}", three(auc))
+        },
     ))
 }
 
 fn place_known(card: &Card) -> Option<String> {
     let top1 = both(&card.position_top1_frac, "found for", 100.0, " %")?;
     let Some(distance) = both(&card.position_distance_cells, "off by", 1.0, " cells") else { return Some(top1) };
+    if learned_nothing(&card.position_distance_cells, card.position_blind_distance_cells) {
+        return Some(TOO_FEW.to_owned());
+    }
     Some(format!("{top1}; {distance}{}", blind(card.position_blind_distance_cells, "one guess for all")))
+}
+
+/// What a probe says that is no better on normal patches than a guess.
+const TOO_FEW: &str = "cannot be told: the probe does no better than one guess for all; give it more images";
+
+fn learned_nothing(error: &Gap, blind: Option<f64>) -> bool {
+    error.normal.zip(blind).is_some_and(|(normal, blind)| normal.value >= blind)
 }
 
 /// What is reached without looking at the token.
@@ -104,6 +118,9 @@ fn blind(error: Option<f64>, by: &str) -> String {
 
 fn pixels_known(card: &Card) -> Option<String> {
     let text = both(&card.pixels_l2, "L2 error", 1.0, "")?;
+    if learned_nothing(&card.pixels_l2, card.pixels_blind_l2) {
+        return Some(TOO_FEW.to_owned());
+    }
     Some(text + &blind(card.pixels_blind_l2, "the mean patch"))
 }
 
@@ -166,8 +183,7 @@ fn two(x: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::card::tests::{card, few, sick};
-    use super::super::places::Places;
+    use super::super::card::tests::{card, healthy, sick};
     use super::*;
 
     fn said(card: &Card) -> String {
@@ -176,12 +192,12 @@ mod tests {
 
     #[test]
     fn the_card_says_every_number_once() {
-        let text = said(&card(sick(), &few(), 0));
+        let text = said(&card(sick(), 0));
         for line in [
             "norms: median 10.00 at block_7, the largest 10.5 × that; two modes, parted at 33.00\n",
             "from block: 3 of 0 to 7\n",
             "neighbours: median cosine 0.990 ± 0.010 of outliers, 0.400 ± 0.010 of others; an outlier's is the larger \
-             with probability 0.970\n",
+             with probability 0.970 ± 0.010\n",
             "place: found for 2.00 ± 1.0 % of outliers, 97.0 ± 1.0 % of others; off by 4.50 ± 0.010 cells of \
              outliers, 0.100 ± 0.010 cells of others, 4.60 by one guess for all\n",
             "pixels: L2 error 5.00 ± 0.010 of outliers, 3.00 ± 0.010 of others\n",
@@ -193,10 +209,7 @@ mod tests {
 
     #[test]
     fn where_there_are_none_no_line_speaks_of_outliers() {
-        let mut places = Places::default();
-        (places.images, places.patches) = (60, 6000);
-        let scores = sick().into_iter().filter(|s| &*s.subject != "outlier").collect();
-        let text = said(&card(scores, &places, 0));
+        let text = said(&card(healthy(60), 0));
         // 1 − 0.05^(1/60)
         assert!(
             text.contains("outliers: none; with 95 % confidence fewer than 4.87 % of such images have one\n"),

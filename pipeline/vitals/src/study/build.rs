@@ -46,6 +46,8 @@ pub struct Extraction {
     pub dataset: String,
     /// Its tables.
     pub tables: Vec<TableRef>,
+    /// Whether probes on it have answers that are known.
+    pub teaches_truth: bool,
 }
 
 /// What a command does with the store.
@@ -100,10 +102,17 @@ pub fn build(args: &StudyArgs, access: Access) -> Result<Built, Failure> {
     let mut extractions = Vec::new();
     for model in &models {
         let runs_on = |d: &&OpenDataset| d.table.models.is_empty() || d.table.models.contains(&model.model.name);
+        let mut neurons = None;
+        if let Some(dataset) = change::shows_neurons(model, datasets.iter().filter(runs_on)) {
+            let params = extract_params(&file, model, dataset)?;
+            neurons = change::neurons(&params, model, dataset, tuning, &mut stages);
+        }
         for (at, dataset) in datasets.iter().enumerate().filter(|(_, d)| runs_on(d)) {
-            let (subject, tables) = extraction(&file, model, dataset, tuning, &mut stages)?;
+            let (subject, tables) = extraction(&file, model, dataset, neurons.clone(), tuning, &mut stages)?;
             subjects.push((at, subject));
-            extractions.push(Extraction { model: Arc::clone(model), dataset: dataset.name.clone(), tables });
+            let teaches_truth = has_truth(model, dataset) && dataset.source.manifest().entries.len() >= ENOUGH;
+            let (model, dataset) = (Arc::clone(model), dataset.name.clone());
+            extractions.push(Extraction { model, dataset, tables, teaches_truth });
         }
     }
     subjects.sort_by_key(|(at, _)| *at);
@@ -150,15 +159,9 @@ fn threads(cores: usize) -> Result<(), Failure> {
 /// What to do about a change that a model cannot take.
 const CHANGE: &str = "correct `edit` or `test_time_registers` of this [[model]]";
 
-/// Plans calibration, extraction, measurement and portraits of one model on one dataset.
-fn extraction(
-    file: &StudyFile,
-    open: &OpenModel,
-    dataset: &OpenDataset,
-    tuning: Tuning,
-    stages: &mut Vec<Box<dyn Stage>>,
-) -> Result<(Subject, Vec<TableRef>), Failure> {
-    let (table, config) = (&file.extract, &open.spec.config);
+/// What the extraction of one model on one dataset means.
+fn extract_params(file: &StudyFile, open: &OpenModel, dataset: &OpenDataset) -> Result<ExtractParams, Failure> {
+    let table = &file.extract;
     let params = ExtractParams {
         edit: open.change.edit(),
         test_time_registers: open.change.registers(),
@@ -171,7 +174,26 @@ fn extraction(
         ..params(table, &open.spec, &open.model.weights_digest, (&dataset.table, &dataset.digest))?
     };
     params.check().map_err(|e| Failure::new(Code::Config, e, format!("model `{}`", open.model.name), CHANGE))?;
-    let partition: Partition = vec![("model", open.model.name.clone()), ("dataset", dataset.name.clone())];
+    Ok(params)
+}
+
+/// Hive folders of one model on one dataset.
+pub fn partition(open: &OpenModel, dataset: &OpenDataset) -> Partition {
+    vec![("model", open.model.name.clone()), ("dataset", dataset.name.clone())]
+}
+
+/// Plans calibration, extraction, measurement and portraits of one model on one dataset.
+fn extraction(
+    file: &StudyFile,
+    open: &OpenModel,
+    dataset: &OpenDataset,
+    neurons: Option<TableRef>,
+    tuning: Tuning,
+    stages: &mut Vec<Box<dyn Stage>>,
+) -> Result<(Subject, Vec<TableRef>), Failure> {
+    let (table, config) = (&file.extract, &open.spec.config);
+    let params = extract_params(file, open, dataset)?;
+    let partition = partition(open, dataset);
     let mut subject = Subject {
         model: open.model.name.clone(),
         weights: open.provenance,
@@ -182,6 +204,8 @@ fn extraction(
         preprocessing: in_words(&params.preprocess),
         precision: open.model.precision.to_string(),
         change: change::in_words(&open.change),
+        wrapped_neighbours: table.wrapped_neighbours,
+        appended_registers: open.change.registers().map_or(0, |r| usize::from(r.registers)),
         outlier_policy: policy_in_words(&params.outliers),
         always_finds: matches!(params.outliers, OutlierPolicy::TopFraction { .. } | OutlierPolicy::NthLargest { .. }),
         site: params.outlier_site.to_string(),
@@ -190,16 +214,16 @@ fn extraction(
         departures: dataset.departures.clone(),
         ..Subject::default()
     };
-    let cutoff = change::cutoff(&params, open, dataset, &partition, tuning, stages);
+    let cutoff = change::cutoff(&params, open, dataset, tuning, stages);
     take(&mut subject, cutoff.as_slice());
     let measure = MeasureParams {
         outlier_site: params.outlier_site.to_string(),
         last_block: config.depth - 1,
         truth_pixel_variance: table.truth_pixel_variance,
     };
-    let neurons = change::neurons(&params, open, dataset, cutoff.as_ref(), &partition, tuning, stages);
     if portrait::wanted(&file.portray, &dataset.name) {
         let params = portrait::params(&file.portray, &params)?;
+        subject.portrayed = in_words(&params.preprocess);
         let stage = portrait::stage(params, open, dataset, neurons.clone(), partition.clone(), tuning);
         take(&mut subject, &outputs_of(&stage));
         stages.push(Box::new(stage));
@@ -227,14 +251,23 @@ fn extraction(
     let stage = Measure { params: measure, inputs, stats_sites: table.stats_sites.len(), partition };
     take(&mut subject, &outputs_of(&stage));
     stages.push(Box::new(stage));
-    if open.provenance == reports::Provenance::Planted {
-        subject.truth = truth::of_maps(config.registers, &open.change);
-        if discovers {
+    if has_truth(open, dataset) {
+        let images = dataset.source.manifest().entries.len();
+        subject.truth = truth::of_maps(config.registers, &open.change, images);
+        if discovers && images >= ENOUGH {
             subject.truth.extend(truth::of_boxes(config.registers, &open.change));
         }
     }
     Ok((subject, tables))
 }
+
+/// Whether answers are known: of the planted model on the scenes that it was planted for.
+fn has_truth(open: &OpenModel, dataset: &OpenDataset) -> bool {
+    open.provenance == reports::Provenance::Planted && dataset.table.dataset == "synthetic"
+}
+
+/// Images from which a probe must have learned for its truth to hold.
+const ENOUGH: usize = 300;
 
 /// Adds the folders of some tables to what the report reads.
 pub fn take(subject: &mut Subject, tables: &[TableRef]) {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use engine::{Partition, Stage, TableRef, outputs_of};
+use engine::{Stage, TableRef, outputs_of};
 use extract::{After, Calibrate, Edit, ExtractParams, FindNeurons, FindNeuronsParams, Model, Replace, Select, Tuning};
 
+use super::build::partition;
 use super::dataset::OpenDataset;
 use super::model::{Change, OpenModel};
 
@@ -14,7 +15,6 @@ pub fn cutoff(
     extraction: &ExtractParams,
     open: &OpenModel,
     dataset: &OpenDataset,
-    partition: &Partition,
     tuning: Tuning,
     stages: &mut Vec<Box<dyn Stage>>,
 ) -> Option<TableRef> {
@@ -24,15 +24,20 @@ pub fn cutoff(
         source: Arc::clone(&dataset.source),
         params: as_trained(extraction, open),
         images,
-        partition: partition.clone(),
+        partition: partition(open, dataset),
         tuning,
     };
     let wanted = outputs_of(&stage).pop()?;
+    Some(once(stage, wanted, stages))
+}
+
+/// Plans a stage unless one that means the same is planned, under whatever name.
+fn once(stage: impl Stage + 'static, wanted: TableRef, stages: &mut Vec<Box<dyn Stage>>) -> TableRef {
     let planned = stages.iter().flat_map(|s| outputs_of(s.as_ref())).find(|t| t.fingerprint == wanted.fingerprint);
-    if planned.is_none() {
+    planned.unwrap_or_else(|| {
         stages.push(Box::new(stage));
-    }
-    Some(planned.unwrap_or(wanted))
+        wanted
+    })
 }
 
 /// The model without what is changed of it.
@@ -45,17 +50,25 @@ fn as_trained(extraction: &ExtractParams, open: &OpenModel) -> ExtractParams {
     ExtractParams { model, edit: None, test_time_registers: None, ..extraction.clone() }
 }
 
+/// The dataset whose images show which neurons move, if any do: one, so that all numbers of a model are of one model.
+pub fn shows_neurons<'a>(
+    open: &OpenModel,
+    mut datasets: impl Iterator<Item = &'a OpenDataset>,
+) -> Option<&'a OpenDataset> {
+    let Change::TestTime(table, _) = &open.change else { return None };
+    datasets.find(|d| table.dataset.as_ref().is_none_or(|named| *named == d.name))
+}
+
 /// Plans the search for the neurons that move to test-time registers; nothing for a model that is given none.
 pub fn neurons(
     extraction: &ExtractParams,
     open: &OpenModel,
     dataset: &OpenDataset,
-    cutoff: Option<&TableRef>,
-    partition: &Partition,
     tuning: Tuning,
     stages: &mut Vec<Box<dyn Stage>>,
 ) -> Option<TableRef> {
     let Change::TestTime(table, trained) = &open.change else { return None };
+    let cutoff = cutoff(extraction, open, dataset, tuning, stages);
     let params = as_trained(extraction, open);
     let depth = params.model.depth as u16;
     let stage = FindNeurons {
@@ -73,13 +86,12 @@ pub fn neurons(
             blocks: if table.blocks.is_empty() { (0..depth).collect() } else { table.blocks.clone() },
             neurons: table.neurons,
         },
-        cutoff: cutoff.cloned(),
-        partition: partition.clone(),
+        cutoff,
+        partition: partition(open, dataset),
         tuning,
     };
-    let found = outputs_of(&stage).into_iter().find(|t| t.table == "register_neurons");
-    stages.push(Box::new(stage));
-    found
+    let wanted = outputs_of(&stage).into_iter().find(|t| t.table == "register_neurons")?;
+    Some(once(stage, wanted, stages))
 }
 
 /// A change in words that tell two of them apart; empty where there is none.

@@ -3,12 +3,14 @@
 
 use std::collections::BTreeSet;
 
+use vit::executor::Precision;
+
 use super::dataset;
 use super::discover;
-use super::file::StudyFile;
+use super::file::{DatasetTable, StudyFile};
 use super::mistake::nearest;
 use super::model::{Declared, declare};
-use super::params::params;
+use super::params::{params, precision};
 use super::portrait;
 use super::probes::{check_site, experiments};
 use crate::failure::{Code, Failure};
@@ -20,8 +22,13 @@ pub fn check(file: &StudyFile) -> Result<Vec<Declared<'_>>, Failure> {
     file.extract.outliers.check().map_err(|e| config(&e, "[extract] outliers", "correct the number"))?;
     let models = file.models.iter().map(declare).collect::<Result<Vec<_>, _>>()?;
     unique("model", models.iter().map(|m| m.name.as_str()))?;
+    let f32 = precision(&file.extract)? == Precision::F32;
     for model in &models {
-        model.check_edit()?;
+        model.check_change(f32)?;
+        if let Some(name) = model.neurons_on() {
+            let runs_on = |d: &&DatasetTable| d.models.is_empty() || d.models.contains(&model.name);
+            known("dataset", name, file.datasets.iter().filter(runs_on).map(dataset::name))?;
+        }
     }
     unique("dataset", file.datasets.iter().map(dataset::name))?;
     for table in &file.datasets {

@@ -45,6 +45,7 @@ pub fn params(table: &DiscoverTable, extraction: &ExtractParams) -> Result<Disco
         weights: extraction.weights.clone(),
         precision: extraction.precision,
         dataset: extraction.dataset.clone(),
+        annotations: String::new(),
         preprocess: Preprocess { resize: Resize::None, crop, ..extraction.preprocess },
         shard_images: extraction.shard_images,
         sites,
@@ -75,6 +76,7 @@ pub fn add(
         l2_biases: params.l2_biases.clone(),
         no_hard: table.no_hard,
     };
+    let params = DiscoverParams { annotations: dataset.source.annotations(), ..params };
     let (model, source) = (Arc::clone(&open.model), Arc::clone(&dataset.source));
     let stage = Discover { model, source, params, neurons, partition: partition.clone(), tuning };
     let tables = outputs_of(&stage);
@@ -90,4 +92,56 @@ pub fn add(
     let stage = CorLoc { params: scored, inputs, partition };
     take(subject, &outputs_of(&stage));
     stages.push(Box::new(stage));
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use crate::study::check::check;
+    use crate::study::file::StudyFile;
+
+    fn refusal(keys: &str) -> String {
+        let text = format!(
+            "title = \"t\"\n[discover]\n{keys}\n[[model]]\nmodel = \"planted\"\n[[dataset]]\ndataset = \"synthetic\""
+        );
+        let file = StudyFile::parse(&text, "t").unwrap();
+        check(&file).err().map(|e| format!("{e:?}")).unwrap_or_default()
+    }
+
+    /// Breaks when a mistake is found only after weights were read, or one is not found at all.
+    #[test]
+    fn mistakes_are_found_before_any_data() {
+        assert_eq!(refusal("datasets = [\"synthetic\"]"), "");
+        for (keys, words) in [
+            ("datasets = [\"synthetik\"]", "synthetic"),
+            ("datasets = [\"synthetic\"]\nfeatures = [\"keys\"]", "unknown feature `keys`"),
+            ("datasets = [\"synthetic\"]\nlayers = 9", "9 of 8 blocks"),
+            ("datasets = [\"synthetic\"]\nlayers = 0", "0 of 8 blocks"),
+            ("datasets = [\"synthetic\"]\nk_patches = 0", "k_patches"),
+            ("datasets = [\"synthetic\"]\nl2_biases = []\nraw_biases = []", "l2_biases"),
+            ("datasets = [\"synthetic\"]\nl2_biases = [nan]", "finite"),
+        ] {
+            let refused = refusal(keys);
+            assert!(refused.contains(words), "{keys}: {refused}");
+        }
+    }
+
+    /// Breaks when layers are counted from the front, or a study's own preprocessing reaches LOST.
+    #[test]
+    fn the_last_blocks_are_read_at_the_images_own_size() {
+        let text = "title = \"t\"\n[discover]\nlayers = 2\nfeatures = [\"key\", \"value\"]\n[[model]]\n\
+            model = \"planted\"\n[[dataset]]\ndataset = \"synthetic\"\n\
+            preprocess = { mode = \"square\", resize_px = 48, normalise = \"unit\" }";
+        let file = StudyFile::parse(text, "t").unwrap();
+        let declared = check(&file).unwrap();
+        let extraction =
+            crate::study::params::params(&file.extract, &declared[0].spec, "w", (&file.datasets[0], "d")).unwrap();
+        let found = params(&file.discover, &extraction).unwrap();
+        let sites: Vec<String> = found.sites.iter().map(ToString::to_string).collect();
+        assert_eq!(sites, ["key_6", "value_6", "key_7", "value_7"]);
+        let pixels = (found.preprocess.resize, found.preprocess.crop, found.preprocess.std);
+        assert_eq!(pixels, (Resize::None, Crop::PadTo { patch_px: 8 }, [1.0; 3]));
+        assert_eq!((found.l2_biases.len(), found.l2_biases[1], found.l2_biases[19]), (20, -0.9, 0.0));
+    }
 }

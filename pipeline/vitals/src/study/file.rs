@@ -169,7 +169,8 @@ impl Default for DiscoverTable {
             layers: 1,
             k_patches: 100,
             raw_biases: vec![0.0],
-            l2_biases: (-10..=0).map(|tenths| f64::from(tenths) / 10.0).collect(),
+            // No product of unit vectors is above 1: at −1 rounding alone would decide.
+            l2_biases: (-19..=0).map(|twentieths| f64::from(twentieths) / 20.0).collect(),
             no_hard: false,
             pictures: 3,
         }
@@ -214,13 +215,15 @@ pub struct TestTimeTable {
     pub neurons: u32,
     /// The first so many images show which units those are.
     pub images: u32,
+    /// Of this dataset, by name in tables; the first that the model runs on by default.
+    pub dataset: Option<String>,
     /// Blocks whose units are looked at; empty: all.
     pub blocks: Vec<u16>,
 }
 
 impl Default for TestTimeTable {
     fn default() -> Self {
-        Self { registers: 1, neurons: 10, images: 500, blocks: Vec::new() }
+        Self { registers: 1, neurons: 10, images: 500, dataset: None, blocks: Vec::new() }
     }
 }
 

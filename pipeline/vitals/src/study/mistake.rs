@@ -58,7 +58,9 @@ fn in_words(message: &str, key: Option<(&str, &str)>) -> (String, String) {
         );
     }
     let expected = match expected {
-        "usize" | "u64" | "u32" | "u16" => "a whole number from 0 up",
+        "usize" | "u64" => "a whole number from 0 up",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u16" => "a whole number from 0 to 65535",
         "f64" | "f32" => "a number",
         "a boolean" => "true or false",
         "a string" => "text in quotes",

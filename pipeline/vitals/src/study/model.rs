@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use extract::{Edit, EncoderSlot, Model, TestTimeRegisters, with_zero_registers};
+use extract::{Edit, EncoderSlot, Model, ParamsError, TestTimeRegisters, with_zero_registers};
 use reports::Provenance;
 use schemas::{Canonical, Fingerprint, Meaning};
 use vit::executor::{DeviceChoice, Precision, open_on};
@@ -29,11 +29,35 @@ pub struct Declared<'a> {
 }
 
 impl Declared<'_> {
-    /// Refuses an edit that the model cannot take.
-    pub fn check_edit(&self) -> Result<(), Failure> {
-        let Some(edit) = &self.table.edit else { return Ok(()) };
-        let at = format!("[model.edit] of `{}`", self.name);
-        edit.check(self.spec.config.depth).map_err(|e| Failure::new(Code::Config, e, at, "correct it in the study"))
+    /// Refuses a change that the model cannot take. Only f32 passes can be changed.
+    pub fn check_change(&self, f32: bool) -> Result<(), Failure> {
+        let at = format!("model `{}`", self.name);
+        let changed = self.table.edit.is_some() || self.table.test_time_registers.is_some();
+        if changed && !f32 {
+            let what = "a model that is changed while it runs needs f32";
+            return Err(Failure::new(Code::Config, what, at, "write precision = \"f32\" under [extract]"));
+        }
+        let depth = self.spec.config.depth;
+        let bad = |e: ParamsError| Failure::new(Code::Config, e, at.clone(), "correct it in the study");
+        if let Some(TestTimeTable { registers, neurons, images, blocks, .. }) = &self.table.test_time_registers {
+            let numbers = [
+                ("test_time_registers.registers", u32::from(*registers)),
+                ("test_time_registers.neurons", *neurons),
+                ("test_time_registers.images", *images),
+            ];
+            if let Some((key, _)) = numbers.into_iter().find(|(_, number)| *number == 0) {
+                return Err(bad(ParamsError::Nothing(key)));
+            }
+            if let Some(&block) = blocks.iter().find(|&&block| usize::from(block) >= depth) {
+                return Err(bad(ParamsError::Block { key: "test_time_registers.blocks", block, depth }));
+            }
+        }
+        self.table.edit.as_ref().map_or(Ok(()), |edit| edit.check(depth).map_err(bad))
+    }
+
+    /// The dataset on which register neurons are looked for, if the study names one.
+    pub fn neurons_on(&self) -> Option<&str> {
+        self.table.test_time_registers.as_ref()?.dataset.as_deref()
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use engine::{Partition, Stage, outputs_of};
 use probe::classify::{Average, Protocol};
 use probe::{Experiment, LogisticParams, Pixels, Position, PositionModel, ProbeStage, Split, Standardise, VectorClass};
-use reports::{Provenance, Subject};
+use reports::Subject;
 
 use super::build::{Extraction, take};
 use super::dataset::OpenDataset;
@@ -149,7 +149,7 @@ fn report(
         let skipped: Vec<_> = extraction.tables.iter().filter(|t| t.table == "skipped").cloned().collect();
         take(subject, &skipped);
     }
-    if train.model.provenance == Provenance::Planted {
+    if train.teaches_truth && test.is_none_or(|test| test.teaches_truth) {
         let wanted = truth::of_probes(train.model.spec.config.registers, &train.model.change, table.permute_labels);
         let of_this = wanted.into_iter().filter(|t| t.experiment == table.experiment);
         subject.truth.extend(of_this);

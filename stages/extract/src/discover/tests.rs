@@ -56,6 +56,7 @@ fn params() -> DiscoverParams {
         weights: "w".into(),
         precision: Precision::F32,
         dataset: "d".into(),
+        annotations: String::new(),
         preprocess: Preprocess::new(Resize::None, Crop::PadTo { patch_px }, Filter::Bicubic)
             .normalised(INPUT.mean, INPUT.std),
         shard_images: 3,

@@ -107,8 +107,15 @@ fn a_donor_gives_the_token_of_the_same_place() {
 
 #[test]
 fn the_notebook_skips_blocks_and_asks_for_attention() {
-    let notebook = Edit::as_the_notebook(24);
-    assert_eq!((notebook.blocks.as_slice(), notebook.n), (&[20, 21, 22, 23][..], 15));
+    let notebook = Edit {
+        blocks: (20..24).collect(),
+        select: Select::Attention,
+        n: 15,
+        replace: Replace::Half,
+        neighbours: 8,
+        then: After::Skip,
+        cls_competes: true,
+    };
     notebook.check(24).unwrap();
     let removal = Removal { edit: notebook.clone(), donor: Donor::default() };
     assert_eq!(removal.before(20), Some(Before { attention: true }));
@@ -128,9 +135,12 @@ fn what_cannot_be_edited_is_refused() {
         (Edit { blocks: vec![], ..good.clone() }, "edit.blocks"),
         (Edit { n: 0, ..good.clone() }, "edit.n"),
         (Edit { neighbours: 6, ..good.clone() }, "4 (that share"),
-        (Edit { blocks: vec![0, 3], ..good }, "the last is 2"),
+        (Edit { blocks: vec![0, 3], ..good.clone() }, "the last is 2"),
+        (Edit { replace: Replace::Donor, then: After::Skip, ..good.clone() }, "have been through the blocks"),
     ] {
         let e = bad.check(3).unwrap_err().to_string();
         assert!(e.contains(words), "{e}");
     }
+    Edit { replace: Replace::Donor, ..good.clone() }.check(3).unwrap();
+    Edit { then: After::Skip, ..good }.check(3).unwrap();
 }

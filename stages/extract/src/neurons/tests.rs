@@ -4,7 +4,7 @@
 use std::sync::atomic::AtomicBool;
 
 use engine::run::{RunOptions, run};
-use engine::{Plan, Silent, Store, outputs_of};
+use engine::{ErrorKind, Plan, Silent, Store, outputs_of};
 use schemas::Table;
 use schemas::tables::{NormHistograms, TokenStats};
 use vit::executor::{DeviceChoice, open};
@@ -113,6 +113,51 @@ fn the_units_that_make_the_jump_are_found() {
     assert_eq!(read::<RegisterNeurons>(&store, &outputs).rows(), 0);
 }
 
+/// Eight scenes through the planted model, with registers that take over the neurons of a table.
+fn extract(registers: Option<TestTimeRegisters>, neurons: &TableRef) -> Extract {
+    let extra = registers.map_or(0, |r| usize::from(r.registers));
+    let (config, weights) = planted(&Dials::default(), 0, None).unwrap();
+    let (config, weights) = with_zero_registers(&config, weights, extra).unwrap();
+    let of = config.clone();
+    let model = Model::new("planted".into(), config.clone(), "w".into(), Precision::F32, move || {
+        open(&of, &weights, &DeviceChoice::Cpu(None), Precision::F32)
+    });
+    Extract {
+        model: Arc::new(model),
+        source: Arc::new(scenes(8, 8)),
+        params: ExtractParams {
+            model: config,
+            outliers: OutlierPolicy::Fixed { cutoff: 40.0 },
+            stats_sites: vec![extraction().outlier_site],
+            test_time_registers: registers,
+            ..extraction()
+        },
+        cutoff: None,
+        neurons: registers.map(|_| neurons.clone()),
+        partition: vec![("model", "planted".into())],
+        tuning: Tuning::cpu(2),
+    }
+}
+
+/// Breaks when a model whose search found no outlier is measured as if its outliers had been moved. Fewer units than the
+/// parameters ask for are no error: all of them move.
+#[test]
+fn without_register_neurons_there_is_no_run_with_test_time_registers() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let with = |cutoff, neurons| -> Plan {
+        let search = found(vec![JUMP], cutoff, Tuning::cpu(2));
+        let table = outputs_of(&search).pop().unwrap();
+        let registers = TestTimeRegisters { registers: 1, neurons };
+        Plan::new(vec![Box::new(search), Box::new(extract(Some(registers), &table))]).unwrap()
+    };
+    let options = RunOptions { cancel: &AtomicBool::new(false), progress: &Silent, max_skip_frac: 0.0 };
+    let e = run(&with(1e9, 2), &store, &options).unwrap_err();
+    assert!(e.kind == ErrorKind::Missing && e.what.contains("has an outlier"), "{e}");
+    assert!(e.fix.contains("`test_time_registers`") && e.fix.contains("cut-off"), "{}", e.fix);
+    assert!(run(&with(40.0, 600), &store, &options).unwrap().failed.is_empty());
+}
+
 /// Breaks when test-time registers do not take the outliers over: without them the scenes have patches above the
 /// cut-off, with them none has, and the appended register has what the patches lost.
 #[test]
@@ -121,32 +166,8 @@ fn outliers_move_from_patches_to_a_test_time_register() {
     let store = Store::open(folder.path()).unwrap();
     let neurons = found(vec![JUMP], 40.0, Tuning::cpu(2));
     let table = outputs_of(&neurons).pop().unwrap();
-    let (config, weights) = planted(&Dials::default(), 0, None).unwrap();
-    let extract = |registers: Option<TestTimeRegisters>| {
-        let extra = registers.map_or(0, |r| usize::from(r.registers));
-        let (config, weights) = with_zero_registers(&config, weights.clone(), extra).unwrap();
-        let of = config.clone();
-        let model = Model::new("planted".into(), config.clone(), "w".into(), Precision::F32, move || {
-            open(&of, &weights, &DeviceChoice::Cpu(None), Precision::F32)
-        });
-        Extract {
-            model: Arc::new(model),
-            source: Arc::new(scenes(8, 8)),
-            params: ExtractParams {
-                model: config,
-                outliers: OutlierPolicy::Fixed { cutoff: 40.0 },
-                stats_sites: vec![extraction().outlier_site],
-                test_time_registers: registers,
-                ..extraction()
-            },
-            cutoff: None,
-            neurons: registers.map(|_| table.clone()),
-            partition: vec![("model", "planted".into())],
-            tuning: Tuning::cpu(2),
-        }
-    };
-    let plain = extract(None);
-    let moved = extract(Some(TestTimeRegisters { registers: 1, neurons: 2 }));
+    let plain = extract(None, &table);
+    let moved = extract(Some(TestTimeRegisters { registers: 1, neurons: 2 }), &table);
     let outputs = [outputs_of(&plain), outputs_of(&moved)];
     stored(vec![Box::new(neurons), Box::new(plain), Box::new(moved)], &store);
     let [before, after]: [TokenStats; 2] = outputs.each_ref().map(|o| read(&store, o));

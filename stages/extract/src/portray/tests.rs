@@ -178,12 +178,21 @@ fn an_edited_model_is_portrayed_as_edited() {
 fn what_cannot_be_portrayed_is_refused() {
     let depth = params().model.depth as u16;
     params().check().unwrap();
+    let edit = Edit {
+        blocks: vec![0],
+        select: Select::Norm,
+        n: 0,
+        replace: Replace::Half,
+        neighbours: 8,
+        then: After::Skip,
+        cls_competes: false,
+    };
     for (bad, words) in [
         (PortrayParams { images: 0, ..params() }, "portray.images"),
         (PortrayParams { blocks: vec![depth], ..params() }, "portray.blocks"),
         (PortrayParams { component_sites: vec![Site::Attention(0)], ..params() }, "portray.component_sites"),
         (PortrayParams { outlier_site: Site::PatchEmbed, ..params() }, "portray.outlier_site"),
-        (PortrayParams { edit: Some(Edit { n: 0, ..Edit::as_the_notebook(8) }), ..params() }, "edit.n"),
+        (PortrayParams { edit: Some(edit), ..params() }, "edit.n"),
     ] {
         let e = bad.check().unwrap_err().to_string();
         assert!(e.contains(words), "{e}");

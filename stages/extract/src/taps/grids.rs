@@ -8,8 +8,9 @@
 //! The tokens are CLS, each register and the patch in the middle (row ⌊gh/2⌋, column ⌊gw/2⌋). Attention is not
 //! renormalised: it sums to less than 1 by what goes to CLS and registers.
 //!
-//! Sums of shards add. Images of one grid share a sum, and a shard keeps [`SHAPES`] of those, so that memory is bounded
-//! for photographs of any size; images of still other grids are left out of this table alone.
+//! Sums of shards add. Images of one grid share a sum, and a shard keeps [`SHAPES`] of those, the first that it meets, so
+//! that memory is bounded for photographs of any size; images of still other grids are left out of this table alone. How
+//! many they are is the rows of `images` less the `images` of every grid here, and depends on `shard_images`.
 //! Source: paper Fig. 10 (positions of outliers), Fig. 16 (attention averaged over images).
 
 use std::collections::BTreeMap;

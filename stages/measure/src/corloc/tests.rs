@@ -35,8 +35,13 @@ fn objects(rows: &[(u32, Area, [bool; 3])]) -> Objects {
     for &(image, [x0, y0, x1, y1], [difficult, truncated, crowd]) in rows {
         t.image.push(image);
         t.class.push("".into());
-        (t.x0.push(x0), t.y0.push(y0), t.x1.push(x1), t.y1.push(y1));
-        (t.difficult.push(difficult), t.truncated.push(truncated), t.crowd.push(crowd));
+        t.x0.push(x0);
+        t.y0.push(y0);
+        t.x1.push(x1);
+        t.y1.push(y1);
+        t.difficult.push(difficult);
+        t.truncated.push(truncated);
+        t.crowd.push(crowd);
     }
     t
 }
@@ -49,8 +54,13 @@ fn boxes(rows: &[(u32, bool, f64, Area)]) -> Boxes {
         t.site.push("key_1".into());
         t.l2.push(l2);
         t.bias.push(bias);
-        (t.seed.push(0), t.degree.push(0), t.similar.push(1));
-        (t.x0.push(x0), t.y0.push(y0), t.x1.push(x1), t.y1.push(y1));
+        t.seed.push(0);
+        t.degree.push(0);
+        t.similar.push(1);
+        t.x0.push(x0);
+        t.y0.push(y0);
+        t.x1.push(x1);
+        t.y1.push(y1);
     }
     t
 }

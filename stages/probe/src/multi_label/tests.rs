@@ -74,6 +74,29 @@ fn a_choice_of_c_and_permuted_labels() {
     assert!(permuted.value.unwrap() < run(&probe(Regularisation::Fixed { c: 3.0 })).value.unwrap() - 0.15);
 }
 
+/// Breaks when a choice at the end of its range, or among the few values at which every class converged, reads as any
+/// other.
+#[test]
+fn a_doubtful_choice_of_c_says_so() {
+    let select = |low, high, one_in| Regularisation::Select { low, high, steps: 6, one_in, seed: 0 };
+    let note = |probe: &VectorClass| run(probe).note;
+    assert_eq!(note(&probe(Regularisation::Fixed { c: 3.0 })), "mean over 3 classes");
+    // The more is learned, the better is the ranking: nothing is learned at 1e-9 to 1e-7.
+    let low = note(&probe(select(-9.0, -4.0, 4)));
+    assert!(
+        low.starts_with("mean over 3 classes; C = ") && low.ends_with("on 30 images, at the end of its range"),
+        "{low}"
+    );
+    // Twelve held-out images of three classes.
+    let few = note(&probe(select(-3.0, 2.0, 10)));
+    assert!(few.contains("chosen on 12 images"), "{few}");
+    // Few iterations reach the optimum of a strong penalty alone.
+    let mut hasty = probe(select(-9.0, 4.0, 4));
+    hasty.protocol.logistic.max_iterations = 3;
+    let hasty = note(&hasty);
+    assert!(hasty.contains("values of C left out of the choice: not converged"), "{hasty}");
+}
+
 #[test]
 fn names_are_classes_and_difficult_ones_are_unknown() {
     let name = |text: &str| Some(Name::from(text));

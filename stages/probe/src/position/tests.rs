@@ -166,6 +166,25 @@ fn least_squares_hits_rounded_and_is_off_unrounded() {
     assert!((get(&scores, "normal", "mean_distance_cells") - 0.5).abs() < 1e-6);
 }
 
+/// Breaks when a regression that its tokens do not determine, and that fits them wherever they are, is told as any other.
+#[test]
+fn an_interpolating_regression_says_so() {
+    let (subjects, images, grids) = planted(0.2);
+    let split = |train_frac| Split::First { train_frac };
+    for model in [PositionModel::LeastSquares { ridge: 0.0 }, PositionModel::FlatIndex { ridge: 0.0 }] {
+        let of = |train_frac| {
+            let probe = Position { model, split: split(train_frac), ..softmax() };
+            probe.run(&subjects, &images, &grids, &AtomicBool::new(false)).unwrap()
+        };
+        // One image of 150 teaches its six tokens.
+        let few = of(1.5 / 150.0);
+        let note = "one model per kind of token; 6 training tokens for 12 channels, an interpolating fit: ";
+        assert!(few.iter().all(|s| s.note.starts_with(note) && s.note.ends_with("added to the diagonal")), "{few:?}");
+        assert!(few.iter().all(|s| s.value.is_some()), "a doubt suppresses nothing");
+        assert!(of(0.5).iter().all(|s| s.note == "one model per kind of token"));
+    }
+}
+
 /// The study's split is of tokens: images are on both sides. Breaks when rows are grouped by image on the way.
 #[test]
 fn the_studys_split_puts_images_on_both_sides() {

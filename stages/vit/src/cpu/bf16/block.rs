@@ -33,7 +33,9 @@ impl Kernel {
     pub fn refusal(self) -> Option<String> {
         match self {
             Kernel::Portable => None,
-            Kernel::Avx512 => avx512::Detected::new().is_none().then(|| "the processor has no avx512_bf16, or it multiplies wrong".to_owned()),
+            Kernel::Avx512 => avx512::Detected::new()
+                .is_none()
+                .then(|| "the processor has no avx512_bf16, or it multiplies wrong".to_owned()),
             Kernel::Amx => amx::Permitted::ask().err().map(|refusal| refusal.to_string()),
         }
     }

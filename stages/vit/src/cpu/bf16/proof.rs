@@ -49,7 +49,10 @@ mod tests {
         let Some(right) = Multiplier::new(Kernel::Portable) else { panic!("portable is everywhere") };
         assert!(multiplies(|a, b, rows, out| right.block(a, b, rows, out)));
         assert!(!multiplies(|_, _, _, _| {}), "does nothing");
-        assert!(!multiplies(|a, b, rows, out| right.block(&a[..2 * SIDE], &b[..2 * SIDE], rows, out)), "forgets the tail");
+        assert!(
+            !multiplies(|a, b, rows, out| right.block(&a[..2 * SIDE], &b[..2 * SIDE], rows, out)),
+            "forgets the tail"
+        );
         let one_off = |a: &[Line], b: &[Line], rows: usize, out: &mut Block| {
             right.block(a, b, rows, out);
             out.0[rows - 1][17] += 1.0;
