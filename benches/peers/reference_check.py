@@ -1,7 +1,7 @@
 """Compares a finished run of `studies/real.toml` with what PyTorch, timm and scikit-learn gave on the same files.
 
     VITALS_REAL=/path/to/real vitals run studies/real.toml --store STORE
-    VITALS_REAL=/path/to/real python reference_check.py STORE
+    VITALS_REAL=/path/to/real python reference_check.py STORE [--probes: of studies/real-probes.toml]
 
 Reads the store's Parquet files and `reference.json`, `reference.npz` of that folder. Compared are: quantiles of the norms
 after every block as reported (`scores`) and again from the single tokens (`token_stats`), medians and maxima photo by
@@ -241,9 +241,26 @@ def fits(sheet, store, reference):
     logistic("Caltech-101, cls", store.scores(CALTECH), ("pooled_class", "cls", "final"), expected)
 
 
+def probes(sheet, store, reference):
+    """Place and pixels from every patch: `studies/real-probes.toml`."""
+    scores = store.scores(PHOTOS)
+
+    def add(what, key, expected, tolerance):
+        row = scores.get((*key, LAST, what))
+        sheet.add(f"every patch, {key[0]} {what}", row and row["value"], expected, tolerance)
+
+    place, pixels = reference["position"]["real"], reference["pixels"]["real"]
+    add("top1_frac", ("position", "normal"), place["top1"], place["stderr"])
+    add("mean_distance_cells", ("position", "normal"), place["mean_distance"], 0.01)
+    add("blind_distance_cells", ("position", "normal"), place["blind_distance"], 1e-4)
+    add("l2_mean", ("pixels", "normal"), pixels["ridge_1"]["l2"], 1e-3)
+    add("blind_l2_mean", ("pixels", "normal"), pixels["constant"]["l2"], 1e-3)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("store")
+    parser.add_argument("--probes", action="store_true", help="the store is of studies/real-probes.toml")
     parser.add_argument("--model", default="dinov2_vits14", help="the model's name in the study")
     parser.add_argument("--all", action="store_true", help="also show every block that is within tolerance")
     arguments = parser.parse_args()
@@ -252,9 +269,12 @@ def main():
     with np.load(pathlib.Path(real, "reference.npz")) as file:
         arrays = {name: file[name] for name in file.files}
     store, sheet = Store(arguments.store, arguments.model), Sheet()
-    norms(sheet, store, reference, arrays)
-    portraits(sheet, store, reference, arrays)
-    fits(sheet, store, reference)
+    if arguments.probes:
+        probes(sheet, store, reference)
+    else:
+        norms(sheet, store, reference, arrays)
+        portraits(sheet, store, reference, arrays)
+        fits(sheet, store, reference)
     sheet.show(arguments.all)
     sys.exit(1 if sheet.failed else 0)
 

@@ -1,6 +1,6 @@
 //! Figure 11 of the paper: unit gradients sent back through a bicubic resize of a 16 × 16 grid to 7 × 7.
 //!
-//! The gradient of a place is g[row]·g[column], g the column sums of the resizing matrix. Needs no model. Protocol:
+//! The gradient of a place is `g[row]·g[column]`, g the column sums of the resizing matrix. Needs no model. Protocol:
 //! `docs/protocols/interpolation.md`.
 
 use schemas::Frame;

@@ -1,4 +1,4 @@
-//! What a change made while a model runs does to its maps and to its [CLS]: removal of artifacts (study §4.2.3,
+//! What a change made while a model runs does to its maps and to its `[CLS]`: removal of artifacts (study §4.2.3,
 //! Fig. 11 and 12) and test-time registers (Jiang et al.), beside the same weights left alone.
 //!
 //! A group is one set of weights on one dataset. Protocol: `docs/protocols/changes.md`.

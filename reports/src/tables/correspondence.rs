@@ -1,4 +1,4 @@
-//! Figures 5 and 20 of the study, as a number: are the patches of the largest norm those that [CLS] attends to most?
+//! Figures 5 and 20 of the study, as a number: are the patches of the largest norm those that `[CLS]` attends to most?
 //!
 //! Protocol: `docs/protocols/correspondence.md`.
 

@@ -40,6 +40,9 @@ pub struct ExtractParams {
     pub pooled: Vec<PoolSite>,
     /// Random tokens of each kind per image.
     pub draws: u16,
+    /// Every patch once instead. Absent from the meaning of runs that draw.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub every_patch: bool,
     /// Seed of the draws.
     pub seed: u64,
     /// The first so many images are kept as pictures.

@@ -1,7 +1,7 @@
 //! Portraits of a few images: maps of norms, of attention and of principal components, for the pictures of a report.
 //!
 //! Two passes of each image. The first gives norms and features: the patch of the largest norm is known, and the
-//! [moments](components) of the features add up over images. The second gives the attention rows of CLS, of each
+//! moments of the features add up over images. The second gives the attention rows of CLS, of each
 //! register, of the middle patch and of that patch, and features again, which are now seen in the joint basis. Rows of
 //! attention and one image's features are all that is ever held: at 4,625 tokens (952 px by 14) a matrix of attention
 //! would be 86 MB a head.

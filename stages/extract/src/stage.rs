@@ -88,7 +88,8 @@ impl Stage for Extract {
         let images = self.source.manifest().entries.len() as u64;
         let passes = Passes::of(&self.model, &params.preprocess, images, &self.tuning);
         let (d, prefix) = (config.width as u64, config.prefix_tokens() as u64);
-        let samples = params.vector_sites.len() as u64 * (prefix + 2 * u64::from(params.draws));
+        let patches = if params.every_patch { passes.patches } else { 2 * u64::from(params.draws) };
+        let samples = params.vector_sites.len() as u64 * (prefix + patches);
         let pixel_bytes = 12 * (config.patch_px * config.patch_px) as u64;
         let shards = images.div_ceil(params.shard_images.max(1)).max(1);
         let histogram_rows = Site::all(config.depth).len() as u64 * HISTOGRAM_ROWS * shards;
@@ -98,7 +99,7 @@ impl Stage for Extract {
             ("token_stats", size(images * passes.tokens * params.stats_sites.len() as u64, STATS_ROW_BYTES)),
             ("norm_histograms", size(histogram_rows, HISTOGRAM_ROW_BYTES)),
             ("token_vectors", size(images * samples, 7 * d / 2)),
-            ("token_pixels", size(images * 2 * u64::from(params.draws), pixel_bytes)),
+            ("token_pixels", size(images * patches, pixel_bytes)),
             ("pooled", size(2 * params.pooled.len() as u64 * images, 7 * d / 2)),
             ("pictures", size(pictures, 3 * passes.pixels)),
             ("skipped", size(0, 0)),

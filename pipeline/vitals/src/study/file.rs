@@ -84,6 +84,8 @@ pub struct ExtractTable {
     pub pooled: Vec<String>,
     /// Random tokens of each kind per image.
     pub draws: u16,
+    /// Every patch once instead.
+    pub every_patch: bool,
     /// Seed of the draws and of the calibration pass.
     pub seed: u64,
     /// The first so many images are kept as pictures.
@@ -107,6 +109,7 @@ impl Default for ExtractTable {
             vector_sites: vec!["final".into()],
             pooled: vec!["final".into()],
             draws: 5,
+            every_patch: false,
             seed: 0,
             pictures: 4,
             shard_images: 1024,

@@ -29,6 +29,7 @@ pub fn params(
         vector_sites: table.vector_sites.iter().map(site).collect::<Result<_, _>>()?,
         pooled: table.pooled.iter().map(|name| pool_site(name, config.depth)).collect::<Result<_, _>>()?,
         draws: table.draws,
+        every_patch: table.every_patch,
         seed: table.seed,
         pictures: table.pictures,
         shard_images: table.shard_images.max(1),

@@ -56,6 +56,7 @@ pub(crate) fn params() -> ExtractParams {
         pictures: 1,
         shard_images: 3,
         wrapped_neighbours: false,
+        every_patch: false,
         edit: None,
         test_time_registers: None,
         model,

@@ -2,7 +2,8 @@
 //!
 //! "For each image in a classification dataset … we choose a single token at random, either high-norm or normal" (paper,
 //! §2.1). Each draw is independent, so the spread over draws is the standard deviation of Table 6. An image without
-//! outliers has no outlier row; the probes count such images.
+//! outliers has no outlier row; the probes count such images. `every_patch` keeps all patches instead, each once: the
+//! probes of place and pixels then learn from all of an image, at the size of all of it.
 
 use vit::{Layout, Request, Site};
 
@@ -13,12 +14,14 @@ use crate::random::{Purpose, choose};
 struct SampleTap {
     sites: Vec<Site>,
     draws: u16,
+    every_patch: bool,
     seed: u64,
 }
 
 pub(super) fn tap(params: &ExtractParams) -> Option<Box<dyn Tap>> {
-    let (sites, draws, seed) = (params.vector_sites.clone(), params.draws, params.seed);
-    (!sites.is_empty()).then(|| Box::new(SampleTap { sites, draws, seed }) as _)
+    let &ExtractParams { draws, every_patch, seed, .. } = params;
+    let sites = params.vector_sites.clone();
+    (!sites.is_empty()).then(|| Box::new(SampleTap { sites, draws, every_patch, seed }) as _)
 }
 
 struct Sample {
@@ -40,8 +43,10 @@ impl SampleTap {
             if patches.is_empty() {
                 continue;
             }
-            for draw in 0..self.draws {
-                let index = patches[choose(self.seed, view.index as u64, u64::from(draw), purpose, patches.len())];
+            let draws = if self.every_patch { patches.len() as u16 } else { self.draws };
+            for draw in 0..draws {
+                let drawn = || choose(self.seed, view.index as u64, u64::from(draw), purpose, patches.len());
+                let index = patches[if self.every_patch { usize::from(draw) } else { drawn() }];
                 samples.push(Sample {
                     kind,
                     index,

@@ -53,6 +53,7 @@ fn params() -> ExtractParams {
         pictures: 8,
         shard_images: 4,
         wrapped_neighbours: false,
+        every_patch: false,
         edit: None,
         test_time_registers: None,
     }
@@ -173,6 +174,15 @@ fn a_row_per_token_in_the_order_cls_registers_patches() {
     assert_eq!(t.cls_attention[4], Some(0.5));
     // Black and white in equal parts vary by ¼; grey does not.
     assert_eq!(t.pixel_variance, [None, None, Some(0.25), Some(0.0), Some(0.0), Some(0.0)]);
+}
+
+/// Breaks when a patch is left out or kept twice, or stands under the wrong kind.
+#[test]
+fn every_patch_is_kept_once() {
+    let all = rows(&ExtractParams { every_patch: true, ..params() }).0.token_vectors;
+    let of =
+        |kind: &str| (0..all.kind.len()).filter(|&i| &*all.kind[i] == kind).map(|i| all.index[i]).collect::<Vec<_>>();
+    assert_eq!((of("normal"), of("outlier")), (vec![0, 1, 3], vec![2]));
 }
 
 #[test]
