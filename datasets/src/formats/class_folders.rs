@@ -41,6 +41,8 @@ pub fn open(
             let images = files.into_iter().filter(|file| is_image(&file.name));
             Ok(images.map(|file| Entry { name: file.name, label, bytes: file.bytes }).collect::<Vec<_>>())
         })
+        .collect::<Vec<_>>()
+        .into_iter()
         .collect::<Result<_, DatasetError>>()?;
     let entries = listed.into_iter().flatten().collect();
     Ok(Box::new(LooseFiles::new(root, Manifest { entries, classes })))

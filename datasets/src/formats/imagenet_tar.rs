@@ -57,6 +57,8 @@ pub fn open_train(root: &Path) -> Result<Box<dyn Source>, DatasetError> {
     let images = class_tars
         .par_iter()
         .map(|class_tar| index(&file, &path, class_tar.region).map_err(|error| inside(error, &class_tar.name)))
+        .collect::<Vec<_>>()
+        .into_iter()
         .collect::<Result<Vec<_>, _>>()?;
     let items = images.into_iter().zip(&classes).enumerate().flat_map(|(label, (images, wnid))| {
         images.into_iter().map(move |Member { name, region }| Item {

@@ -44,6 +44,8 @@ pub fn open(path: &Path, starts: &[&str]) -> Result<Box<dyn Source>, DatasetErro
         .par_iter()
         .enumerate()
         .map(|(tar, shard)| samples(tar, shard, known))
+        .collect::<Vec<_>>() // rayon keeps whichever error comes first, we report that of the first shard
+        .into_iter()
         .collect::<Result<Vec<_>, _>>()?
         .concat();
     let classes = classes::up_to(items.iter().filter_map(|item| item.label).max(), names);
