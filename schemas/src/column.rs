@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int32Array, ListArray,
-    StringArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
+    Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int32Array,
+    LargeBinaryArray, ListArray, StringArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
 };
 use arrow_buffer::OffsetBuffer;
 use arrow_schema::{DataType, Field};
@@ -156,6 +156,29 @@ impl Column for Vec<Vec<u8>> {
     }
     fn from_array(name: &str, array: &ArrayRef) -> Result<Self, TableError> {
         Ok(whole::<BinaryArray>(name, array)?.iter().flatten().map(<[u8]>::to_vec).collect())
+    }
+    fn append(&mut self, other: &mut Self) {
+        Vec::append(self, other);
+    }
+}
+
+/// Numbers in f16, little-endian, of any length: `LargeBinary` on disk, which is written as it is. Features have no
+/// pattern that a compressor finds, and a head reads them many times.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Halves(pub Vec<u8>);
+
+impl Column for Vec<Halves> {
+    fn rows(&self) -> usize {
+        self.len()
+    }
+    fn field(&self, name: &str) -> Field {
+        Field::new(name, DataType::LargeBinary, false)
+    }
+    fn into_array(self) -> ArrayRef {
+        Arc::new(LargeBinaryArray::from_iter_values(self.iter().map(|h| &h.0)))
+    }
+    fn from_array(name: &str, array: &ArrayRef) -> Result<Self, TableError> {
+        Ok(whole::<LargeBinaryArray>(name, array)?.iter().flatten().map(|bytes| Halves(bytes.to_vec())).collect())
     }
     fn append(&mut self, other: &mut Self) {
         Vec::append(self, other);

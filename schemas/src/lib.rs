@@ -13,9 +13,9 @@ pub mod part;
 pub mod table;
 pub mod tables;
 
-pub use column::{Name, Vectors};
+pub use column::{Halves, Name, Vectors};
 pub use fence::fenced;
 pub use fingerprint::{Canonical, Fingerprint, Meaning};
 pub use frame::Frame;
-pub use part::{PartWriter, PartWritten, read_part, read_part_batches};
+pub use part::{PartGroups, PartWriter, PartWritten, read_part, read_part_batches};
 pub use table::{Table, TableError};

@@ -5,12 +5,15 @@
 //! time, no host name, no path, and groups are cut at a number of rows, however the rows arrived. Source of the figures: `docs/LOG.md`.
 
 use std::fs::File;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use arrow_array::{RecordBatch, RecordBatchReader as _};
 use arrow_schema::{DataType, SchemaRef};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
@@ -22,6 +25,8 @@ use crate::table::{Table, TableError};
 
 /// Rows per row group are chosen so that a group is about this large before compression.
 const ROW_GROUP_BYTES: usize = 32 << 20;
+/// The same of tables that hold whole feature maps, which are read in random order.
+const RANDOM_GROUP_BYTES: usize = 1 << 20;
 
 /// Writes one part of one table, batch by batch.
 pub struct PartWriter<T: Table> {
@@ -69,8 +74,10 @@ impl<T: Table> PartWriter<T> {
         if self.pending.rows() == 0 {
             return Ok(());
         }
-        let group =
-            *self.group_rows.get_or_insert_with(|| (ROW_GROUP_BYTES / row_bytes(&self.pending)).clamp(64, 1 << 20));
+        if self.group_rows.is_none() {
+            self.group_rows = Some(self.rows_of_a_group()?);
+        }
+        let group = self.group_rows.unwrap_or(1);
         if self.pending.rows() >= group {
             let batch = std::mem::take(&mut self.pending).into_batch()?;
             let whole = batch.num_rows() / group * group;
@@ -80,6 +87,19 @@ impl<T: Table> PartWriter<T> {
             self.pending = T::from_batch(&batch.slice(whole, batch.num_rows() - whole))?;
         }
         Ok(())
+    }
+
+    /// Decided by the first row, so that it does not matter in what portions rows arrive.
+    fn rows_of_a_group(&mut self) -> Result<usize, TableError> {
+        let random = self.pending.schema().fields().iter().any(|f| *f.data_type() == DataType::LargeBinary);
+        if !random {
+            return Ok((ROW_GROUP_BYTES / row_bytes(&self.pending)).clamp(64, 1 << 20));
+        }
+        let batch = std::mem::take(&mut self.pending).into_batch()?;
+        let first = batch.columns().iter().map(|column| column.slice(0, 1).to_data().get_slice_memory_size());
+        let bytes = first.sum::<Result<usize, _>>()?;
+        self.pending = T::from_batch(&batch)?;
+        Ok((RANDOM_GROUP_BYTES / bytes.max(1)).clamp(1, 1 << 20))
     }
 
     fn write_group(&mut self, batch: &RecordBatch) -> Result<(), TableError> {
@@ -110,6 +130,14 @@ impl<T: Table> PartWriter<T> {
                 DataType::Float32 | DataType::Float64 => ColumnPath::new(vec![field.name().clone()]),
                 DataType::FixedSizeList(..) | DataType::List(_) => {
                     ColumnPath::new(vec![field.name().clone(), "list".to_owned(), "item".to_owned()])
+                }
+                DataType::LargeBinary => {
+                    let path = ColumnPath::new(vec![field.name().clone()]);
+                    properties = properties
+                        .set_column_dictionary_enabled(path.clone(), false)
+                        .set_column_statistics_enabled(path.clone(), EnabledStatistics::None)
+                        .set_column_compression(path, Compression::UNCOMPRESSED);
+                    continue;
                 }
                 _ => continue,
             };
@@ -152,7 +180,7 @@ fn row_bytes<T: Table>(rows: &T) -> usize {
         .map(|f| match f.data_type() {
             DataType::FixedSizeList(item, n) => width(item.data_type()) * (*n as usize).max(1),
             // Pictures and maps: a guess is enough to bound a group.
-            DataType::Binary | DataType::List(_) => 64 << 10,
+            DataType::Binary | DataType::LargeBinary | DataType::List(_) => 64 << 10,
             other => width(other),
         })
         .sum()
@@ -175,21 +203,67 @@ pub fn read_part_batches<T: Table>(
     Ok(batches(path, open::<T>(path)?))
 }
 
+/// A part whose row groups are read one at a time, in any order.
+pub struct PartGroups<T: Table> {
+    path: PathBuf,
+    file: File,
+    metadata: ArrowReaderMetadata,
+    table: PhantomData<T>,
+}
+
+impl<T: Table> PartGroups<T> {
+    /// Reads the footer.
+    pub fn open(path: &Path) -> Result<Self, TableError> {
+        let file = File::open(path).map_err(|source| TableError::Io { path: path.to_owned(), source })?;
+        let parquet = |source| TableError::Parquet { path: path.to_owned(), source };
+        let load = || ArrowReaderMetadata::load(&file, ArrowReaderOptions::default());
+        let metadata = fenced(load).map_err(damaged(path))?.map_err(parquet)?;
+        check_name::<T>(path, metadata.metadata().file_metadata().key_value_metadata())?;
+        Ok(Self { path: path.to_owned(), file, metadata, table: PhantomData })
+    }
+
+    /// Rows of each group.
+    pub fn rows(&self) -> Vec<usize> {
+        self.metadata.metadata().row_groups().iter().map(|group| group.num_rows().max(0) as usize).collect()
+    }
+
+    /// Reads one group; a group that is not there has no rows.
+    pub fn read(&self, group: usize) -> Result<T, TableError> {
+        let io = |source| TableError::Io { path: self.path.clone(), source };
+        let parquet = |source| TableError::Parquet { path: self.path.clone(), source };
+        let file = self.file.try_clone().map_err(io)?;
+        let Some(rows) = self.rows().get(group).copied() else { return Ok(T::default()) };
+        let build = || {
+            ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
+                .with_row_groups(vec![group])
+                .with_batch_size(rows.max(1))
+                .build()
+        };
+        let reader = fenced(build).map_err(damaged(&self.path))?.map_err(parquet)?;
+        let mut all = T::default();
+        for batch in batches::<T>(&self.path, reader) {
+            all.append(&mut batch?);
+        }
+        Ok(all)
+    }
+}
+
 fn open<T: Table>(path: &Path) -> Result<ParquetRecordBatchReader, TableError> {
     let file = File::open(path).map_err(|source| TableError::Io { path: path.to_owned(), source })?;
     let parquet = |source| TableError::Parquet { path: path.to_owned(), source };
     let builder = fenced(|| ParquetRecordBatchReaderBuilder::try_new(file)).map_err(damaged(path))?.map_err(parquet)?;
-    let found = builder
-        .metadata()
-        .file_metadata()
-        .key_value_metadata()
-        .and_then(|all| all.iter().find(|kv| kv.key == "vitals.table"))
-        .and_then(|kv| kv.value.clone())
-        .unwrap_or_default();
-    if found != stored_name::<T>() {
-        return Err(TableError::Version { path: path.to_owned(), found, wanted: stored_name::<T>() });
-    }
+    check_name::<T>(path, builder.metadata().file_metadata().key_value_metadata())?;
     fenced(|| builder.with_batch_size(64 << 10).build()).map_err(damaged(path))?.map_err(parquet)
+}
+
+/// An error unless the part holds this table in this version.
+fn check_name<T: Table>(path: &Path, footer: Option<&Vec<KeyValue>>) -> Result<(), TableError> {
+    let stored = footer.and_then(|all| all.iter().find(|kv| kv.key == "vitals.table"));
+    let found = stored.and_then(|kv| kv.value.clone()).unwrap_or_default();
+    if found == stored_name::<T>() {
+        return Ok(());
+    }
+    Err(TableError::Version { path: path.to_owned(), found, wanted: stored_name::<T>() })
 }
 
 fn batches<T: Table>(

@@ -100,6 +100,27 @@ impl<'a> ShardIo<'a> {
         Ok(all)
     }
 
+    /// Keeps the state of a long shard, so that an attempt after this one need not begin again. It replaces what was
+    /// kept before, is there whole or not at all, and goes when the shard is done. What comes out in the end must not
+    /// depend on whether a state was found.
+    pub fn keep(&self, state: &[u8]) -> Result<(), StageError> {
+        let Some(path) = self.kept_path() else { return Ok(()) };
+        if let Some(dir) = path.parent() {
+            fs::create_dir_all(dir).map_err(|e| StageError::disk(dir, &e))?;
+        }
+        write_atomic(&path, state)
+    }
+
+    /// What an earlier attempt at this shard kept, if anything. Whoever reads it checks it: it may be of another build.
+    pub fn kept(&self) -> Option<Vec<u8>> {
+        fs::read(self.kept_path()?).ok()
+    }
+
+    /// Beside the first output's part; readers look at finished parts alone.
+    fn kept_path(&self) -> Option<PathBuf> {
+        self.outputs.first().map(|output| self.store.part(output, self.shard).with_extension("kept"))
+    }
+
     /// Tells how many items of this shard are done.
     pub fn items_done(&self, done: u64) {
         self.progress.event(&Event::Items { done });
@@ -164,6 +185,9 @@ impl<'a> ShardIo<'a> {
         }
         for output in &self.outputs {
             sweep(&self.store.dir(output), shard.index);
+        }
+        if let Some(kept) = self.kept_path() {
+            let _ = fs::remove_file(kept);
         }
         Ok(rows)
     }

@@ -12,9 +12,10 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("extract", &["schemas", "engine", "datasets", "vit"]),
     ("measure", &["schemas", "engine"]),
     ("probe", &["schemas", "engine"]),
+    ("train", &["schemas", "engine"]),
     ("reports", &["schemas", "engine"]),
-    ("vitals", &["schemas", "engine", "datasets", "vit", "extract", "measure", "probe", "reports"]),
-    ("acceptance", &["schemas", "engine", "datasets", "vit", "extract", "measure", "probe", "reports", "vitals"]),
+    ("vitals", &["schemas", "engine", "datasets", "vit", "extract", "measure", "probe", "train", "reports"]),
+    ("acceptance", &["schemas", "engine", "datasets", "vit", "extract", "measure", "probe", "train", "reports", "vitals"]),
 ];
 
 /// Doors: packages whose name begins so are named by these crates only.

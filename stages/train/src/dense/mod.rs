@@ -1,0 +1,1 @@
+//! Dense heads: segmentation and depth on stored patch features.
