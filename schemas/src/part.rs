@@ -10,16 +10,17 @@ use std::path::{Path, PathBuf};
 
 use arrow_array::{RecordBatch, RecordBatchReader as _};
 use arrow_schema::{DataType, SchemaRef};
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
+use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
+use crate::column::Column;
 use crate::fence::fenced;
 use crate::table::{Table, TableError};
 
@@ -91,8 +92,7 @@ impl<T: Table> PartWriter<T> {
 
     /// Decided by the first row, so that it does not matter in what portions rows arrive.
     fn rows_of_a_group(&mut self) -> Result<usize, TableError> {
-        let random = self.pending.schema().fields().iter().any(|f| *f.data_type() == DataType::LargeBinary);
-        if !random {
+        if !T::RANDOM {
             return Ok((ROW_GROUP_BYTES / row_bytes(&self.pending)).clamp(64, 1 << 20));
         }
         let batch = std::mem::take(&mut self.pending).into_batch()?;
@@ -227,24 +227,46 @@ impl<T: Table> PartGroups<T> {
         self.metadata.metadata().row_groups().iter().map(|group| group.num_rows().max(0) as usize).collect()
     }
 
+    /// One column of one group, without the bytes of the others.
+    pub fn column<C: Column>(&self, group: usize, name: &str) -> Result<C, TableError> {
+        let root = self.metadata.metadata().file_metadata().schema_descr();
+        let mask = ProjectionMask::columns(root, [name]);
+        let mut all = C::default();
+        for batch in self.batches(group, mask)? {
+            let batch = batch?;
+            let missing = || TableError::Missing { column: name.to_owned() };
+            all.append(&mut C::from_array(name, batch.column_by_name(name).ok_or_else(missing)?)?);
+        }
+        Ok(all)
+    }
+
     /// Reads one group; a group that is not there has no rows.
     pub fn read(&self, group: usize) -> Result<T, TableError> {
+        let mut all = T::default();
+        for batch in self.batches(group, ProjectionMask::all())? {
+            all.append(&mut fenced(|| T::from_batch(&batch?)).map_err(damaged(&self.path))??);
+        }
+        Ok(all)
+    }
+
+    fn batches(
+        &self,
+        group: usize,
+        columns: ProjectionMask,
+    ) -> Result<impl Iterator<Item = Result<RecordBatch, TableError>> + use<T>, TableError> {
         let io = |source| TableError::Io { path: self.path.clone(), source };
         let parquet = |source| TableError::Parquet { path: self.path.clone(), source };
         let file = self.file.try_clone().map_err(io)?;
-        let Some(rows) = self.rows().get(group).copied() else { return Ok(T::default()) };
+        let rows = self.rows().get(group).copied();
         let build = || {
             ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
-                .with_row_groups(vec![group])
-                .with_batch_size(rows.max(1))
+                .with_row_groups(rows.map(|_| group).into_iter().collect())
+                .with_projection(columns)
+                .with_batch_size(rows.unwrap_or(0).max(1))
                 .build()
         };
         let reader = fenced(build).map_err(damaged(&self.path))?.map_err(parquet)?;
-        let mut all = T::default();
-        for batch in batches::<T>(&self.path, reader) {
-            all.append(&mut batch?);
-        }
-        Ok(all)
+        Ok(record_batches(&self.path, reader))
     }
 }
 
@@ -268,23 +290,34 @@ fn check_name<T: Table>(path: &Path, footer: Option<&Vec<KeyValue>>) -> Result<(
 
 fn batches<T: Table>(
     path: &Path,
-    mut reader: ParquetRecordBatchReader,
+    reader: ParquetRecordBatchReader,
 ) -> impl Iterator<Item = Result<T, TableError>> + use<T> {
-    let path = path.to_owned();
+    let damage = damaged(path);
+    record_batches(path, reader)
+        .map(move |batch| fenced(|| T::from_batch(&batch?)).unwrap_or_else(|what| Err(damage(what))))
+}
+
+/// Batches up to the first error, which is the last item.
+fn record_batches(
+    path: &Path,
+    mut reader: ParquetRecordBatchReader,
+) -> impl Iterator<Item = Result<RecordBatch, TableError>> + use<> {
+    let damage = damaged(path);
     let mut ended = false;
     std::iter::from_fn(move || {
         if ended {
             return None;
         }
-        let rows = fenced(|| reader.next().map(|batch| T::from_batch(&batch?)))
-            .unwrap_or_else(|what| Some(Err(damaged(&path)(what))));
-        ended = !matches!(rows, Some(Ok(_)));
-        rows
+        let next = fenced(|| reader.next().map(|batch| batch.map_err(TableError::Arrow)));
+        let batch = next.unwrap_or_else(|what| Some(Err(damage(what))));
+        ended = !matches!(batch, Some(Ok(_)));
+        batch
     })
 }
 
-fn damaged(path: &Path) -> impl Fn(String) -> TableError {
-    |what| TableError::Parquet { path: path.to_owned(), source: ParquetError::General(format!("damaged: {what}")) }
+fn damaged(path: &Path) -> impl Fn(String) -> TableError + use<> {
+    let path = path.to_owned();
+    move |what| TableError::Parquet { path: path.clone(), source: ParquetError::General(format!("damaged: {what}")) }
 }
 
 #[cfg(test)]

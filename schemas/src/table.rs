@@ -18,6 +18,8 @@ pub trait Table: Default + Send + 'static {
     const VERSION: u32;
     /// Column names and their meanings, in order.
     const COLUMNS: &'static [(&'static str, &'static str)];
+    /// Whether rows are large and read in any order, so that row groups must be small.
+    const RANDOM: bool = false;
     /// Rows.
     fn rows(&self) -> usize;
     /// Arrow schema (vector lengths are those of the rows at hand).
@@ -87,7 +89,7 @@ pub enum TableError {
 macro_rules! table {
     (
         $(#[$doc:meta])*
-        $name:ident = $disk:literal v $version:literal {
+        $name:ident = $disk:literal v $version:literal $(random $random:literal)? {
             $( #[doc = $coldoc:literal] $col:ident : $ty:ty ),+ $(,)?
         }
     ) => {
@@ -101,6 +103,7 @@ macro_rules! table {
             const NAME: &'static str = $disk;
             const VERSION: u32 = $version;
             const COLUMNS: &'static [(&'static str, &'static str)] = &[$((stringify!($col), $coldoc)),+];
+            $(const RANDOM: bool = $random;)?
 
             fn rows(&self) -> usize {
                 let counts = [$($crate::column::Column::rows(&self.$col)),+];

@@ -5,8 +5,8 @@ use parquet::file::metadata::RowGroupMetaData;
 use proptest::prelude::*;
 
 use super::*;
-use crate::column::Vectors;
-use crate::tables::{Skipped, TokenStats, TokenVectors};
+use crate::column::{Halves, Vectors};
+use crate::tables::{Dense, Skipped, TokenStats, TokenVectors};
 
 fn vectors(n: usize, dim: usize) -> TokenVectors {
     let mut t = TokenVectors { vector: Vectors::with_dim(dim), ..TokenVectors::default() };
@@ -136,4 +136,80 @@ fn an_empty_part_is_a_table_and_another_table_is_refused() {
     PartWriter::<Skipped>::create(&path, &[]).unwrap().finish().unwrap();
     assert_eq!(read_part::<Skipped>(&path).unwrap().rows(), 0);
     assert!(matches!(read_part::<TokenStats>(&path), Err(TableError::Version { .. })));
+}
+
+fn maps(rows: usize, bytes: usize) -> Dense {
+    let mut t = Dense::default();
+    for i in 0..rows {
+        t.image.push(i as u32);
+        t.view.push(0);
+        t.site.push("final".into());
+        for column in [&mut t.scaled_h, &mut t.scaled_w, &mut t.y0, &mut t.x0, &mut t.view_h, &mut t.view_w] {
+            column.push(7);
+        }
+        t.mirrored.push(i % 2 == 1);
+        for column in [&mut t.pad_top, &mut t.pad_left, &mut t.grid_h, &mut t.grid_w, &mut t.patch_px] {
+            column.push(3);
+        }
+        t.patches.push(Halves(vec![i as u8; bytes + i % 3]));
+        t.cls.push(Halves(vec![1, 2]));
+    }
+    t
+}
+
+/// Breaks when groups of feature maps are as large as those of other tables, which a head that reads in random order
+/// would pay for on every read; or when the portions of rows decide where groups end.
+#[test]
+fn feature_maps_lie_in_small_groups_that_are_read_in_any_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("p.parquet");
+    let all = maps(11, 400_000);
+    let write = |portion: usize| {
+        let mut writer = PartWriter::create(&path, &[]).unwrap();
+        let batch = all.clone().into_batch().unwrap();
+        for start in (0..11).step_by(portion) {
+            writer.write(&mut Dense::from_batch(&batch.slice(start, portion.min(11 - start))).unwrap()).unwrap();
+        }
+        writer.finish().unwrap();
+        std::fs::read(&path).unwrap()
+    };
+    let whole = write(11);
+    assert!(write(1) == whole && write(3) == whole);
+    // As they are: the file is hardly larger than its features, and no smaller.
+    assert!((4_400_000..4_500_000).contains(&whole.len()), "{}", whole.len());
+    let groups = PartGroups::<Dense>::open(&path).unwrap();
+    assert_eq!(groups.rows(), [2, 2, 2, 2, 2, 1]);
+    for group in [4, 0, 5, 4] {
+        let rows = groups.read(group).unwrap();
+        let first = 2 * group;
+        assert_eq!(rows.image, (first as u32..(first + 2).min(11) as u32).collect::<Vec<_>>());
+        assert_eq!(rows.patches[..], all.patches[first..(first + 2).min(11)]);
+    }
+    assert_eq!(groups.read(6).unwrap().rows(), 0);
+    assert_eq!(groups.column::<Vec<u32>>(3, "image").unwrap(), [6, 7]);
+    assert!(groups.column::<Vec<u32>>(3, "imagine").is_err());
+    assert!(groups.column::<Vec<u16>>(3, "image").is_err());
+    assert!(matches!(PartGroups::<TokenStats>::open(&path), Err(TableError::Version { .. })));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn damaged_groups_are_errors(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p.parquet");
+        let mut writer = PartWriter::create(&path, &[]).unwrap();
+        writer.write(&mut maps(5, 40)).unwrap();
+        writer.finish().unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        std::fs::write(&path, &bytes).unwrap();
+        if let Ok(groups) = PartGroups::<Dense>::open(&path) {
+            for group in 0..groups.rows().len() {
+                let _ = groups.read(group);
+                let _ = groups.column::<Vec<bool>>(group, "mirrored");
+            }
+        }
+    }
 }

@@ -5,7 +5,7 @@ use crate::table::table;
 
 table! {
     /// Patch features of whole views of images, for dense heads: one row per image, view and site. A view is a rectangle of the resized image, perhaps mirrored, that the model saw at once.
-    Dense = "dense" v 1 {
+    Dense = "dense" v 1 random true {
         /// Image index.
         image: Vec<u32>,
         /// Which view of the image, from 0.

@@ -5,7 +5,7 @@ use crate::table::table;
 
 table! {
     /// What people annotated, pixel by pixel: one row per map.
-    TruthMaps = "truth_maps" v 1 {
+    TruthMaps = "truth_maps" v 1 random true {
         /// Image index.
         image: Vec<u32>,
         /// The view that the map belongs to, resized, cut and mirrored as it was; null: of the image at its own size, to be compared with all its views together.

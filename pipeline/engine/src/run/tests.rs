@@ -405,3 +405,36 @@ fn what_a_run_means_lies_beside_its_parts() {
     run_with(&plan, &store, 0.0).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), kept);
 }
+
+/// Breaks when a failed attempt takes its kept state with it, or a finished shard leaves it behind.
+#[test]
+fn a_kept_state_outlives_a_failed_attempt_and_goes_with_success() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let seen = std::sync::Arc::new(Mutex::new(Vec::new()));
+    let told = std::sync::Arc::clone(&seen);
+    let plan = plan(vec![toy(
+        0,
+        Box::new(move |shard, io| {
+            if shard != 1 {
+                return Ok(());
+            }
+            let found = io.kept();
+            let step = found.as_ref().map_or(0, |state| state[0]);
+            told.lock().unwrap().push(found);
+            if step == 2 {
+                return Ok(());
+            }
+            io.keep(&[9])?;
+            io.keep(&[step + 1])?;
+            Err(StageError::interrupted())
+        }),
+    )]);
+    let kept = |dir: &Path| files(dir).into_iter().filter(|name| name.ends_with(".kept")).count();
+    for attempt in [1, 1, 0] {
+        let _ = run_one(&plan, &store, 1, 1.0);
+        assert_eq!(kept(dir.path()), attempt);
+    }
+    assert_eq!(*seen.lock().unwrap(), [None, Some(vec![1]), Some(vec![2])]);
+    assert!(temporary(dir.path()).is_empty());
+}
