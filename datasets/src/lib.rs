@@ -19,10 +19,12 @@ pub mod source;
 pub mod spec;
 pub mod split;
 pub mod synthetic;
+pub mod views;
 
 pub use decode::{DecodeError, decode};
 pub use pixels::{Planar, Rgb8};
 pub use preprocess::{Crop, Filter, LoadError, Loaded, Preprocess, PreprocessError, Resize};
-pub use source::{BoxPx, Entry, Manifest, Object, Raw, ReadError, Source, Truth};
+pub use source::{BoxPx, DenseTruth, Entry, Manifest, Object, Raw, ReadError, Source, Truth};
 pub use spec::{DatasetError, DatasetSpec, open};
 pub use split::{Official, Part, Split};
+pub use views::{Crops, DepthCrops, Place, TruthOf, View, ViewError, ViewSpec, Views, ViewsOf};

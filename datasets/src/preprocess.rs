@@ -18,6 +18,7 @@ use crate::decode::{DecodeError, Decoded, MAX_PIXELS, decode_lazily};
 use crate::pixels::{Planar, Rgb8};
 use crate::resize::{PlanarRows, Planes8, resize_window};
 use crate::source::Raw;
+use crate::views::ViewError;
 
 /// How an image is scaled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +35,25 @@ pub enum Resize {
     },
     /// Pixels as decoded.
     None,
+}
+
+impl Resize {
+    /// Rows and columns of an image after scaling. Under [`Filter::Cv2Bilinear`] a short side scales as mmcv's `imrescale`
+    /// does, `⌊length · s / short + ½⌋`.
+    pub(crate) fn size(self, height: usize, width: usize, filter: Filter) -> (usize, usize) {
+        match self {
+            Self::None => (height, width),
+            Self::Exact { height, width } => (height, width),
+            Self::ShortSide(side) if height == 0 || width == 0 => (side, side),
+            Self::ShortSide(side) if filter == Filter::Cv2Bilinear => {
+                let scale = side as f64 / height.min(width) as f64;
+                let scaled = |length: usize| (length as f64 * scale + 0.5) as usize;
+                (scaled(height), scaled(width))
+            }
+            Self::ShortSide(side) if width <= height => (side * height / width, side),
+            Self::ShortSide(side) => (side, side * width / height),
+        }
+    }
 }
 
 /// How an image is cut after scaling.
@@ -56,14 +76,17 @@ pub enum Crop {
     None,
 }
 
-/// The resampling kernel, as Pillow names them (both antialiased).
+/// The resampling kernel: Pillow's (antialiased), or OpenCV's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Filter {
-    /// Cubic convolution with a = −0.5, support 2.
+    /// Pillow: cubic convolution with a = −0.5, support 2.
     Bicubic,
-    /// Triangle, support 1.
+    /// Pillow: triangle, support 1.
     Bilinear,
+    /// OpenCV's `INTER_LINEAR`: between the two nearest samples, however much an image shrinks. Short sides are then
+    /// rounded as mmcv does.
+    Cv2Bilinear,
 }
 
 /// Everything that decides the numbers an encoder sees. All of it is meaning: it is fingerprinted.
@@ -134,15 +157,7 @@ impl Preprocess {
         if let Some(what) = zero {
             return Err(PreprocessError::ZeroSize { what });
         }
-        for channel in 0..3 {
-            let (mean, std) = (self.mean[channel], self.std[channel]);
-            if !mean.is_finite() {
-                return Err(PreprocessError::BadStatistic { what: "mean", channel, value: mean.to_string() });
-            }
-            if !(std.is_finite() && std > 0.0) {
-                return Err(PreprocessError::BadStatistic { what: "std", channel, value: std.to_string() });
-            }
-        }
+        check_statistics(self.mean, self.std)?;
         Ok(self)
     }
 
@@ -205,9 +220,7 @@ impl Preprocess {
         let (height, width) = layout.out;
         let mut data = Vec::with_capacity(3 * height * width);
         let whole = (bytes.height, bytes.width) == layout.out;
-        for channel in 0..3 {
-            let table: [f32; 256] =
-                std::array::from_fn(|byte| (byte as f32 / 255.0 - self.mean[channel]) / self.std[channel]);
+        for (channel, table) in tables(self.mean, self.std).iter().enumerate() {
             let plane = &bytes.data[channel * bytes.height * bytes.width..][..bytes.height * bytes.width];
             if whole {
                 data.extend(plane.iter().map(|&byte| table[usize::from(byte)]));
@@ -226,13 +239,7 @@ impl Preprocess {
     }
 
     fn layout(&self, height: usize, width: usize) -> Layout {
-        let resized = match self.resize {
-            Resize::None => (height, width),
-            Resize::Exact { height, width } => (height, width),
-            Resize::ShortSide(side) if height == 0 || width == 0 => (side, side),
-            Resize::ShortSide(side) if width <= height => (side * height / width, side),
-            Resize::ShortSide(side) => (side, side * width / height),
-        };
+        let resized = self.resize.size(height, width, self.filter);
         let (rows, columns) = resized;
         let whole = Layout { resized, ys: 0..rows, xs: 0..columns, offset: (0, 0), out: resized, fill_is_black: true };
         match self.crop {
@@ -273,6 +280,24 @@ fn round_half_to_even_of_half(n: usize) -> usize {
     half + usize::from(n % 2 == 1 && half % 2 == 1)
 }
 
+pub(crate) fn check_statistics(mean: [f32; 3], std: [f32; 3]) -> Result<(), PreprocessError> {
+    for channel in 0..3 {
+        let (mean, std) = (mean[channel], std[channel]);
+        if !mean.is_finite() {
+            return Err(PreprocessError::BadStatistic { what: "mean", channel, value: mean.to_string() });
+        }
+        if !(std.is_finite() && std > 0.0) {
+            return Err(PreprocessError::BadStatistic { what: "std", channel, value: std.to_string() });
+        }
+    }
+    Ok(())
+}
+
+/// `(byte / 255 − mean) / std` of every byte and channel.
+pub(crate) fn tables(mean: [f32; 3], std: [f32; 3]) -> [[f32; 256]; 3] {
+    std::array::from_fn(|channel| std::array::from_fn(|byte| (byte as f32 / 255.0 - mean[channel]) / std[channel]))
+}
+
 /// An encoder's input, and the size of the image that it was made of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
@@ -293,6 +318,9 @@ pub enum LoadError {
     /// It decoded, but has no use.
     #[error(transparent)]
     Preprocess(#[from] PreprocessError),
+    /// It decoded, but its views cannot be cut.
+    #[error(transparent)]
+    View(#[from] ViewError),
 }
 
 impl LoadError {
@@ -301,6 +329,7 @@ impl LoadError {
         match self {
             Self::Decode(error) => error.reason(),
             Self::Preprocess(error) => error.reason(),
+            Self::View(error) => error.reason(),
         }
     }
 }

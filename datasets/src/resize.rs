@@ -26,6 +26,7 @@ use pulp::{Simd, WithSimd};
 use crate::pixels::Rgb8;
 use crate::preprocess::Filter;
 
+mod cv2;
 mod taps;
 
 use taps::{PRECISION_BITS, Taps};
@@ -55,6 +56,11 @@ pub(crate) struct Planes8 {
 impl Planes8 {
     fn zeros(height: usize, width: usize) -> Self {
         Self { height, width, data: vec![0; 3 * height * width] }
+    }
+
+    /// These rows and columns.
+    pub fn cut(&self, ys: Range<usize>, xs: Range<usize>) -> Self {
+        gather(self, ys, xs)
     }
 
     fn planes_mut(&mut self) -> std::slice::ChunksExactMut<'_, u8> {
@@ -100,7 +106,7 @@ impl PlanarRows for Rgb8 {
     }
 }
 
-/// Resizes a whole image, as Pillow's `Image.resize((width, height), filter)`.
+/// Resizes a whole image, as Pillow's `Image.resize((width, height), filter)` or OpenCV's `resize`.
 pub fn resize(image: &Rgb8, height: usize, width: usize, filter: Filter) -> Rgb8 {
     let planes = resize_window(image, (height, width), filter, 0..height, 0..width);
     let area = height * width;
@@ -122,6 +128,9 @@ pub(crate) fn resize_window<P: PlanarRows + ?Sized>(
     let (in_height, in_width) = image.size();
     if ys.is_empty() || xs.is_empty() {
         return Planes8::zeros(ys.len(), xs.len());
+    }
+    if filter == Filter::Cv2Bilinear {
+        return cv2::window(image, out, &ys, &xs);
     }
     let pass = |from, to, wanted: &Range<usize>| (from != to).then(|| Taps::new(from, to, filter, wanted.clone()));
     let vertical = pass(in_height, out.0, &ys);

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use crate::catalog::nearest;
-use crate::source::{Manifest, Raw, ReadError, Source, Truth};
+use crate::source::{DenseTruth, Manifest, Raw, ReadError, Source, Truth};
 use crate::spec::{DatasetError, DatasetSpec};
 use crate::split::{Part, Split};
 use crate::synthetic::random::SplitMix64;
@@ -110,5 +110,17 @@ impl Source for Selected {
 
     fn annotations(&self) -> String {
         self.source.annotations()
+    }
+
+    fn dense_truth(&self, index: usize) -> Result<Option<DenseTruth>, ReadError> {
+        self.picks.get(index).map_or(Ok(None), |&pick| self.source.dense_truth(pick))
+    }
+
+    fn dense_annotations(&self) -> String {
+        self.source.dense_annotations()
+    }
+
+    fn segment_classes(&self) -> Vec<String> {
+        self.source.segment_classes()
     }
 }

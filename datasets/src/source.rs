@@ -60,7 +60,7 @@ impl Manifest {
 }
 
 /// A digest in hex.
-fn hex(hash: Sha256) -> String {
+pub(crate) fn hex(hash: Sha256) -> String {
     let digest: [u8; 32] = hash.finalize().into();
     digest.iter().fold(String::with_capacity(64), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");
@@ -132,6 +132,19 @@ pub struct Truth {
     pub flat: Option<Vec<bool>>,
 }
 
+/// What people annotated of an image, pixel by pixel, at the size of the photo.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DenseTruth {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// Class of every pixel as annotated, `height × width`, row-major. Which numbers count is for the protocol to say.
+    pub segments: Option<Vec<u8>>,
+    /// Depth of every pixel, m (scenes: 0..1), `height × width`; 0 where unknown.
+    pub depth_m: Option<Vec<f32>>,
+}
+
 /// A dataset: a manifest, and its items by index.
 pub trait Source: Send + Sync {
     /// What there is, in dataset order.
@@ -149,6 +162,22 @@ pub trait Source: Send + Sync {
     /// it reads no files.
     fn annotations(&self) -> String {
         String::new()
+    }
+
+    /// What is known of every pixel of one item. A dataset that has such annotations has them for all its items: one that
+    /// is missing or cannot be read is an error.
+    fn dense_truth(&self, _index: usize) -> Result<Option<DenseTruth>, ReadError> {
+        Ok(None)
+    }
+
+    /// Tells two states of what [`Source::dense_truth`] reads apart; empty where it reads no files.
+    fn dense_annotations(&self) -> String {
+        String::new()
+    }
+
+    /// Names of the numbers in [`DenseTruth::segments`], from 0, where they are known.
+    fn segment_classes(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 

@@ -12,7 +12,9 @@ mod flowers;
 mod food101;
 mod hub;
 mod imagenet;
+mod masks;
 mod nyu;
+mod nyu_mat;
 mod pets;
 mod photos;
 mod places205;
@@ -20,6 +22,7 @@ mod sun397;
 mod synthetic;
 mod voc;
 mod voc2007;
+mod voc_seg;
 
 use std::path::Path;
 
@@ -79,9 +82,13 @@ pub const CATALOG: &[Dataset] = &[
     sun397::SUN397,
     voc2007::VOC2007,
     voc::VOC,
+    voc_seg::VOC_SEG,
     coco::COCO20K,
     ade20k::ADE20K,
+    masks::MASKS,
+    masks::CITYSCAPES_FINE,
     nyu::NYU,
+    nyu_mat::NYU_MAT,
     photos::PHOTOS,
     photos::FOLDERS,
     hub::WEBDATASET,

@@ -7,12 +7,15 @@
 
 mod baseline;
 mod jpeg;
+mod levels;
 mod raster;
 mod ycc;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::pixels::Rgb8;
+
+pub use levels::{LevelMap, Levels, decode_levels};
 
 /// Most pixels a file may claim: Pillow's limit of its decompression-bomb error, 2 × 89 478 485.
 pub const MAX_PIXELS: usize = 178_956_970;

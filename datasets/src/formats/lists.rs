@@ -100,8 +100,13 @@ impl<const N: usize> Row<'_, N> {
 
     /// A labelled image, whose name is checked.
     pub fn image(&self, name: String, label: u32) -> Result<Labelled, DatasetError> {
+        Ok(Labelled { name: self.path(name)?, label })
+    }
+
+    /// The name of a file, if it is below the root.
+    pub fn path(&self, name: String) -> Result<String, DatasetError> {
         if stays_below(&name) {
-            Ok(Labelled { name, label })
+            Ok(name)
         } else {
             Err(self.wrong(format!("{name:?} is not a path below the dataset's folder")))
         }
@@ -176,20 +181,36 @@ pub fn open(
         let what = format!("is listed as class {:?} and as class {:?}", of(&twice[0]), of(&twice[1]));
         return Err(DatasetError::malformed(&root.join(&twice[0].name), what));
     }
-    let found: Vec<Option<u64>> = images
+    let entries = images.into_iter().map(|image| Entry { name: image.name, label: Some(image.label), bytes: 0 });
+    open_entries(root, entries.collect(), classes, layout)
+}
+
+/// Opens files that a list names, in this order. Each must be there.
+pub fn open_unlabelled(root: &Path, names: Vec<String>, layout: &str) -> Result<Box<dyn Source>, DatasetError> {
+    let entries = names.into_iter().map(|name| Entry { name, label: None, bytes: 0 });
+    open_entries(root, entries.collect(), Vec::new(), layout)
+}
+
+/// Entries whose sizes are still to be found.
+fn open_entries(
+    root: &Path,
+    mut entries: Vec<Entry>,
+    classes: Vec<String>,
+    layout: &str,
+) -> Result<Box<dyn Source>, DatasetError> {
+    let found: Vec<Option<u64>> = entries
         .par_iter()
-        .map(|image| fs::metadata(root.join(&image.name)).ok().filter(fs::Metadata::is_file).map(|file| file.len()))
+        .map(|entry| fs::metadata(root.join(&entry.name)).ok().filter(fs::Metadata::is_file).map(|file| file.len()))
         .collect();
     let lost = found.iter().filter(|bytes| bytes.is_none()).count();
     if let Some(first) = found.iter().position(Option::is_none) {
         let expected =
-            format!("the {} images that the lists name, of which {lost} are missing: {layout}", images.len());
-        return Err(DatasetError::missing(&root.join(&images[first].name), expected));
+            format!("the {} images that the lists name, of which {lost} are missing: {layout}", entries.len());
+        return Err(DatasetError::missing(&root.join(&entries[first].name), expected));
     }
-    let entries = images.into_iter().zip(found);
-    let entries = entries
-        .map(|(image, bytes)| Entry { name: image.name, label: Some(image.label), bytes: bytes.unwrap_or_default() })
-        .collect();
+    for (entry, bytes) in entries.iter_mut().zip(found) {
+        entry.bytes = bytes.unwrap_or_default();
+    }
     Ok(Box::new(LooseFiles::new(root, Manifest { entries, classes })))
 }
 

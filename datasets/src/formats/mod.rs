@@ -14,6 +14,8 @@ pub mod imagenet_tar;
 pub mod listing;
 pub mod lists;
 pub mod mat5;
+pub mod nyu_mat;
+pub mod pixel_truth;
 pub mod spans;
 pub mod tar_index;
 pub mod voc_xml;

@@ -67,7 +67,7 @@ impl Taps {
 fn filter_support(filter: Filter) -> f64 {
     match filter {
         Filter::Bicubic => 2.0,
-        Filter::Bilinear => 1.0,
+        Filter::Bilinear | Filter::Cv2Bilinear => 1.0,
     }
 }
 
@@ -77,7 +77,7 @@ fn filter_at(filter: Filter, x: f64) -> f64 {
     match filter {
         Filter::Bicubic if x < 1.0 => ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0,
         Filter::Bicubic if x < 2.0 => (((x - 5.0) * x + 8.0) * x - 4.0) * A,
-        Filter::Bilinear if x < 1.0 => 1.0 - x,
+        Filter::Bilinear | Filter::Cv2Bilinear if x < 1.0 => 1.0 - x,
         _ => 0.0,
     }
 }

@@ -7,7 +7,7 @@ pub mod random;
 pub mod scene;
 pub mod texture;
 
-use crate::source::{Entry, Manifest, Raw, ReadError, Source, Truth};
+use crate::source::{DenseTruth, Entry, Manifest, Raw, ReadError, Source, Truth};
 
 pub use scene::{CLASSES, FLAT_VARIANCE, GRID, IMAGE_PX, PATCH_PX, Scene, class_names};
 
@@ -52,5 +52,18 @@ impl Source for Scenes {
 
     fn truth(&self, index: usize) -> Result<Option<Truth>, ReadError> {
         Ok((index < self.manifest.entries.len()).then(|| self.scene(index).truth))
+    }
+
+    fn dense_truth(&self, index: usize) -> Result<Option<DenseTruth>, ReadError> {
+        Ok(self.truth(index)?.map(|truth| DenseTruth {
+            height: IMAGE_PX,
+            width: IMAGE_PX,
+            segments: truth.segments,
+            depth_m: truth.depth,
+        }))
+    }
+
+    fn segment_classes(&self) -> Vec<String> {
+        ["sky", "wall", "ground", "object"].map(str::to_owned).to_vec()
     }
 }

@@ -21,11 +21,11 @@ const IMAGES: [&str; 12] = [
 ];
 
 /// Positions and values to flip, then where to cut.
-fn damage() -> impl Strategy<Value = (Vec<(prop::sample::Index, u8)>, f64)> {
+pub fn damage() -> impl Strategy<Value = (Vec<(prop::sample::Index, u8)>, f64)> {
     (prop::collection::vec((any::<prop::sample::Index>(), 1..=255_u8), 0..6), 0.0..1.5_f64)
 }
 
-fn damaged(mut bytes: Vec<u8>, (flips, cut): &(Vec<(prop::sample::Index, u8)>, f64)) -> Vec<u8> {
+pub fn damaged(mut bytes: Vec<u8>, (flips, cut): &(Vec<(prop::sample::Index, u8)>, f64)) -> Vec<u8> {
     for (at, value) in flips {
         let at = at.index(bytes.len());
         bytes[at] ^= value;

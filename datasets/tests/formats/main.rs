@@ -4,6 +4,7 @@
 
 mod archives;
 mod boxes;
+mod dense;
 mod devkits;
 mod hostile;
 mod hostile_lists;
