@@ -105,6 +105,23 @@ pub enum VitError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The file has no text tower.
+    #[error(
+        "weights {} have no text encoder (no tensor is called {marks}); zero-shot classification needs a CLIP model with \
+         its text tower", path.display()
+    )]
+    NoText {
+        /// File.
+        path: PathBuf,
+        /// Names that a text tower would have.
+        marks: String,
+    },
+    /// Texts that a text encoder cannot take.
+    #[error("text encoder: {0}")]
+    Text(String),
+    /// The tokenizer's own data, or a word, could not be read.
+    #[error("CLIP's tokenizer: {0}")]
+    Tokenizer(String),
     /// The device does not exist or this build cannot use it.
     #[error("device `{device}`: {problem}")]
     Device {

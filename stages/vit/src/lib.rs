@@ -4,6 +4,8 @@
 //! checkpoints use. Two executors run the same description: [`cpu`] (fused f32 kernels, one image per call) and
 //! [`candle`] (any device; the reference that the other is compared with). Both fill a [`Trace`] from a [`Request`].
 //!
+//! [`text`] is the other side of CLIP models: texts in, vectors out.
+//!
 //! This crate knows no dataset and no table.
 
 pub mod candle;
@@ -18,6 +20,7 @@ pub mod flops;
 pub mod planted;
 pub mod pos_embed;
 pub mod site;
+pub mod text;
 pub mod trace;
 pub mod weights;
 pub mod zoo;
@@ -29,6 +32,7 @@ pub use executor::{DeviceChoice, Precision};
 pub use final_norm::FinalNorm;
 pub use fleet::Fleet;
 pub use site::Site;
+pub use text::{TextConfig, TextEncoder};
 pub use trace::{Encoder, Layout, Pixels, Request, SiteData, TokenKind, Trace};
-pub use weights::{Params, WeightSource, Weights};
+pub use weights::{Params, TextHeader, TextWeights, WeightSource, Weights};
 pub use zoo::ModelSpec;

@@ -97,19 +97,34 @@ impl Block {
     ) -> Result<Tensor, VitError> {
         let branch = self.proj.apply(&self.attend(&self.qkv.apply(&self.norm1.apply(x)?)?, i, taps)?)?;
         let x = add_scaled(x, &branch, self.ls1.as_ref())?;
-        let hidden = self.fc1.apply(&self.norm2.apply(&x)?)?;
-        let mut hidden = match self.activation {
+        let mut hidden = self.hidden(&x)?;
+        if let Some(editor) = editor.filter(|editor| editor.wants_hidden(i)) {
+            hidden = edited::hidden(editor, i, layout, &hidden)?;
+        }
+        add_scaled(&x, &self.fc2.apply(&hidden)?, self.ls2.as_ref())
+    }
+
+    /// `[B, N, D]` → `[B, N, D]`, each token looking where `mask` `[N, N]` is 0 and not where it is −∞.
+    pub fn forward_masked(&self, x: &Tensor, mask: &Tensor) -> Result<Tensor, VitError> {
+        let (batch, tokens, d) = x.dims3()?;
+        let [queries, keys, values] = self.heads(&self.qkv.apply(&self.norm1.apply(x)?)?)?;
+        let attention = softmax_last_dim(&queries.matmul(&keys)?.broadcast_add(mask)?)?; // [B, heads, N, N]
+        let output = attention.matmul(&values)?.transpose(1, 2)?.reshape((batch, tokens, d))?;
+        let x = add_scaled(x, &self.proj.apply(&output)?, self.ls1.as_ref())?;
+        add_scaled(&x, &self.fc2.apply(&self.hidden(&x)?)?, self.ls2.as_ref())
+    }
+
+    /// Hidden units of the feed-forward network after the activation.
+    fn hidden(&self, x: &Tensor) -> Result<Tensor, VitError> {
+        let hidden = self.fc1.apply(&self.norm2.apply(x)?)?;
+        Ok(match self.activation {
             Activation::Gelu => hidden.gelu_erf()?,
             Activation::QuickGelu => (&hidden * sigmoid(&(&hidden * 1.702)?)?)?,
             Activation::SwiGlu => {
                 let halves = hidden.chunk(2, D::Minus1)?;
                 (halves[0].contiguous()?.silu()? * halves[1].contiguous()?)?
             }
-        };
-        if let Some(editor) = editor.filter(|editor| editor.wants_hidden(i)) {
-            hidden = edited::hidden(editor, i, layout, &hidden)?;
-        }
-        add_scaled(&x, &self.fc2.apply(&hidden)?, self.ls2.as_ref())
+        })
     }
 
     /// `[1, N, D]` → the softmax row of CLS, mean over heads, `[N]`.

@@ -8,10 +8,12 @@ mod block;
 mod edited;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use candle_core::{D, DType, Device, Tensor};
 
 use self::block::{Block, Norm};
+pub(crate) use self::text::CandleText;
 use crate::config::VitConfig;
 use crate::editor::{Editor, Then};
 use crate::error::VitError;

@@ -14,6 +14,7 @@ mod edited;
 mod matmul;
 mod model;
 mod rows;
+mod text;
 mod vectorised;
 
 use std::convert::Infallible;
@@ -25,6 +26,7 @@ pub use self::bf16::Kernel;
 pub(crate) use self::bf16::have_tiles;
 use self::bf16::{Left, Multiplier};
 use self::model::{Block, Ends};
+pub(crate) use self::text::CpuText;
 use crate::config::{Activation, VitConfig};
 use crate::editor::{Editor, Then};
 use crate::error::VitError;

@@ -21,6 +21,7 @@ mod source;
 mod state_dict;
 #[cfg(test)]
 mod tests;
+mod text;
 mod torch_zip;
 
 pub use header::Header;
@@ -28,6 +29,7 @@ pub use hub::HubAccess;
 pub use params::{Array, Params};
 pub use shapes::expected;
 pub use source::WeightSource;
+pub use text::{TextHeader, TextWeights};
 
 use crate::config::VitConfig;
 use crate::error::VitError;

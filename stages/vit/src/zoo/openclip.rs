@@ -1,7 +1,7 @@
 //! CLIP's image tower: `openclip_*` (exact GELU) and `OpenAI`'s `clip_*` (`QuickGELU`).
 //!
 //! A `LayerNorm` before the first block, no bias in the patch projection, eps 1e-5. The text tower and the projections
-//! of a checkpoint are left over.
+//! of a checkpoint are left over here and read by [`TextHeader`](crate::TextHeader).
 //!
 //! Source: `mlfoundations/open_clip` `transformer.py`, `model_configs/ViT-*.json`, `pretrained.py`.
 

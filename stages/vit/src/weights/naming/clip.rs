@@ -38,7 +38,7 @@ pub(super) fn open_clip_tower(key: &str) -> Place {
     }
 }
 
-fn resblock(rest: &str) -> Option<Place> {
+pub(super) fn resblock(rest: &str) -> Option<Place> {
     let (i, tail) = block(rest)?;
     let tail = match tail {
         "attn.in_proj_weight" => "attn.qkv.weight",
@@ -82,7 +82,7 @@ pub(super) fn hugging_face(key: &str) -> Place {
     Place::Whole(name.to_owned())
 }
 
-fn layer(rest: &str) -> Option<Place> {
+pub(super) fn layer(rest: &str) -> Option<Place> {
     let (i, tail) = block(rest)?;
     let (stem, kind) = affine(tail)?;
     let k = match stem {

@@ -7,6 +7,7 @@
 //! `vision_transformer.py` (`checkpoint_filter_fn`), `mlfoundations/open_clip` `transformer.py`.
 
 mod clip;
+pub(super) mod clip_text;
 mod hugging_face;
 mod native;
 
