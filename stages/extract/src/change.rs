@@ -10,7 +10,7 @@ use vit::{Editor, Encoder, Pixels, Request, Site, Trace, VitError};
 
 use crate::edit::{Donor, Edit, Removal, Replace};
 use crate::pipeline::device_error;
-use crate::prepare::prepare;
+use crate::prepare::{Skip, prepare};
 use crate::test_time::TestTimeRegisters;
 
 /// What a stage's parameters ask for; at most one of the two.
@@ -35,9 +35,21 @@ impl Change<'_> {
         encoder: &dyn Encoder,
         io: &ShardIo<'_>,
     ) -> Result<Changed, StageError> {
+        let pixels = |index| prepare(source, index, preprocess).map(|image| image.pixels);
+        self.open_with(source.manifest().entries.len(), &pixels, encoder, io)
+    }
+
+    /// The same where the donor is the first of `images` that `pixels` can make.
+    pub fn open_with(
+        &self,
+        images: usize,
+        pixels: &dyn Fn(usize) -> Result<Pixels, Skip>,
+        encoder: &dyn Encoder,
+        io: &ShardIo<'_>,
+    ) -> Result<Changed, StageError> {
         if let Some(edit) = self.edit {
             let donor = match edit.replace {
-                Replace::Donor => donor(edit, source, preprocess, encoder)?,
+                Replace::Donor => donor(edit, images, pixels, encoder)?,
                 _ => Donor::default(),
             };
             return Ok(Changed(Some(Box::new(Removal { edit: edit.clone(), donor }))));
@@ -71,19 +83,19 @@ impl Changed {
 /// there are no numbers lends none: one of them would reach every image.
 fn donor(
     edit: &Edit,
-    source: &dyn Source,
-    preprocess: &Preprocess,
+    images: usize,
+    pixels: &dyn Fn(usize) -> Result<Pixels, Skip>,
     encoder: &dyn Encoder,
 ) -> Result<Donor, StageError> {
     let input = |block: u16| if block == 0 { Site::WithPosition } else { Site::Block(block - 1) };
     let want = Request { full: edit.blocks.iter().map(|&b| input(b)).collect(), ..Request::default() };
-    for index in 0..source.manifest().entries.len() {
+    for index in 0..images {
         // The stream tells why an image cannot be read.
-        let Ok(Ok(prepared)) = fenced(|| prepare(source, index, preprocess)) else { continue };
-        if encoder.layout(prepared.pixels.height, prepared.pixels.width).is_err() {
+        let Ok(Ok(pixels)) = fenced(|| pixels(index)) else { continue };
+        if encoder.layout(pixels.height, pixels.width).is_err() {
             continue;
         }
-        let traces = encoder.encode(&[&prepared.pixels], &want).map_err(|e| device_error(&e))?;
+        let traces = encoder.encode(&[&pixels], &want).map_err(|e| device_error(&e))?;
         let Some(trace) = traces.first() else { continue };
         if !trace.full.values().all(|site| site.data.iter().all(|x| x.is_finite())) {
             continue;

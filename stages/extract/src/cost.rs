@@ -33,12 +33,18 @@ impl Passes {
     /// One pass of each image.
     pub fn of(model: &Model, preprocess: &Preprocess, images: u64, tuning: &Tuning) -> Self {
         let config = &model.config;
-        let (height, width) = match preprocess.resize {
+        let size_px = match preprocess.resize {
             // Images keep their own size: plan with the training grid of the model.
             Resize::None => (config.pos.grid * config.patch_px, config.pos.grid * config.patch_px),
             Resize::ShortSide(px) => preprocess.output_size(px, px * 4 / 3),
             Resize::Exact { .. } => preprocess.output_size(1, 1),
         };
+        Self::sized(model, size_px, images, tuning)
+    }
+
+    /// One pass of each image of this size.
+    pub fn sized(model: &Model, (height, width): (usize, usize), images: u64, tuning: &Tuning) -> Self {
+        let config = &model.config;
         let whole = |px: usize| (px / config.patch_px).max(1) * config.patch_px;
         let pixels = (height * width) as u64;
         let patches = (whole(height) / config.patch_px * (whole(width) / config.patch_px)) as u64;

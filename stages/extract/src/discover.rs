@@ -1,11 +1,11 @@
-//! Object discovery: one pass per image, LOST boxes from any sites of it under any biases.
+//! Object discovery: one pass per image, LOST boxes from any sites of it under any biases, and boxes of `TokenCut` if asked for.
 //!
 //! Images keep their own size; they are normalised and padded with zeros at the right and bottom to whole patches
 //! (LOST `main_lost.py`). CLS and registers are dropped. A box is in patches times the patch side, its right and lower
 //! ends cut at the image. Boxes that people drew go to a table of their own, so that whoever scores needs no dataset.
 //!
 //! Of an image there are ever N·D features per site and one matrix of N·N products: 4 MB at 1,000 patches.
-//! Source: [`lost`], paper §3.3 and Table 3, PROTOCOLS §6.
+//! Sources: [`lost`], [`tokencut`], paper §3.3 and Table 3, PROTOCOLS §6.
 
 use std::sync::Arc;
 
@@ -29,8 +29,10 @@ use crate::stage::skipped_row;
 use crate::taps::pictures;
 use crate::test_time::TestTimeRegisters;
 
+mod lanczos;
 pub mod lost;
 mod rows;
+pub mod tokencut;
 
 /// More patches than this are skipped: their products would be 256 MB.
 pub const MAX_PATCHES: usize = 8192;
@@ -62,6 +64,9 @@ pub struct DiscoverParams {
     pub raw_biases: Vec<f64>,
     /// Biases of features divided by their length; empty: these are not used.
     pub l2_biases: Vec<f64>,
+    /// Threshold of the cosines that `TokenCut` cuts at; none: it is not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokencut_tau: Option<f64>,
     /// Of the first so many images the maps of degree and expansion are kept.
     pub pictures: u32,
     /// Tokens that are changed while the model runs.
@@ -83,10 +88,15 @@ impl DiscoverParams {
         if self.k_patches == 0 {
             return Err(ParamsError::Nothing("discover.k_patches"));
         }
-        if self.raw_biases.is_empty() && self.l2_biases.is_empty() {
+        if self.raw_biases.is_empty() && self.l2_biases.is_empty() && self.tokencut_tau.is_none() {
             return Err(ParamsError::Nothing("discover.l2_biases"));
         }
-        for (key, biases) in [("discover.raw_biases", &self.raw_biases), ("discover.l2_biases", &self.l2_biases)] {
+        let tau: Vec<f64> = self.tokencut_tau.into_iter().collect();
+        for (key, biases) in [
+            ("discover.raw_biases", &self.raw_biases),
+            ("discover.l2_biases", &self.l2_biases),
+            ("discover.tokencut_tau", &tau),
+        ] {
             if let Some(&bias) = biases.iter().find(|bias| !bias.is_finite()) {
                 return Err(ParamsError::Bias(key, bias));
             }
@@ -151,7 +161,8 @@ impl Discover {
         boxes(&mut rows.boxes, image, &trace.full, &self.params)?;
         if pictured {
             let (pixels, manifest) = (&encoded.prepared.pixels, self.source.manifest());
-            pictures::push(&mut rows.pictures, encoded.index, manifest, pixels, &self.params.preprocess);
+            let Preprocess { mean, std, .. } = self.params.preprocess;
+            pictures::push(&mut rows.pictures, encoded.index, manifest, pixels, mean, std);
         }
         Ok(rows)
     }
@@ -184,7 +195,8 @@ impl Stage for Discover {
         let images = self.source.manifest().entries.len() as u64;
         let passes = Passes::of(&self.model, &params.preprocess, images, &self.tuning);
         let (sites, n) = (params.sites.len() as u64, passes.patches);
-        let biases = (params.raw_biases.len() + params.l2_biases.len()) as u64;
+        let cuts = usize::from(params.tokencut_tau.is_some());
+        let biases = (params.raw_biases.len() + params.l2_biases.len() + cuts) as u64;
         let pictured = images.min(u64::from(params.pictures));
         let tables = [
             ("boxes", size(images * sites * biases, 12)),

@@ -95,6 +95,17 @@ pub enum ParamsError {
     /// A bias that nothing can be compared with.
     #[error("`{0}` has the bias {1}; write finite numbers")]
     Bias(&'static str, f64),
+    /// Something that a list holds twice.
+    #[error("`{0}` names {1} twice; once is enough")]
+    Twice(&'static str, String),
+    /// Views that make no sense, or not for this model.
+    #[error("`{key}`: {problem}")]
+    Views {
+        /// Key of the study.
+        key: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
     /// Images that are resized have other boxes than their annotations.
     #[error("`discover` needs images at their own size, padded to whole patches")]
     Resized,

@@ -32,9 +32,9 @@ use crate::prepare::non_finite;
 use crate::taps::middle_patch;
 use crate::test_time::TestTimeRegisters;
 
-mod components;
+pub(crate) mod components;
 mod rows;
-mod subspace;
+pub(crate) mod subspace;
 
 /// Everything that can change a number of a portrait.
 #[derive(Debug, Clone, PartialEq, Serialize)]

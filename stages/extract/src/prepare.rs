@@ -21,7 +21,7 @@ pub struct Skip {
 }
 
 impl Skip {
-    fn new(reason: &str, detail: &dyn std::fmt::Display) -> Self {
+    pub(crate) fn new(reason: &str, detail: &dyn std::fmt::Display) -> Self {
         Self { reason: reason.to_owned(), detail: detail.to_string() }
     }
 }

@@ -56,7 +56,8 @@ fn donated(broken: usize) -> Result<Donor, StageError> {
         cls_competes: false,
     };
     let encoder = Overflowing { encoder, broken, encoded: AtomicUsize::new(0) };
-    donor(&edit, &scenes(3, 3), &params().preprocess, &encoder)
+    let (scenes, preprocess) = (scenes(3, 3), params().preprocess);
+    donor(&edit, 3, &|index| prepare(&scenes, index, &preprocess).map(|image| image.pixels), &encoder)
 }
 
 /// Breaks when an image whose tokens are no numbers lends them to all others: the second image lends its own then.

@@ -24,7 +24,7 @@ use ndarray::ArrayView2;
 /// Products of all pairs of patches, `[N, N]`.
 #[derive(Debug)]
 pub struct Gram {
-    patches: usize,
+    pub(super) patches: usize,
     products: Vec<f32>,
 }
 
@@ -76,7 +76,7 @@ impl Gram {
         products.iter().all(|p| p.is_finite()).then_some(Self { patches, products })
     }
 
-    fn row(&self, patch: usize) -> &[f32] {
+    pub(super) fn row(&self, patch: usize) -> &[f32] {
         &self.products[patch * self.patches..][..self.patches]
     }
 
@@ -112,7 +112,7 @@ fn unit(feature: &[f32]) -> impl Iterator<Item = f32> {
 }
 
 /// The box of the 4-connected part of a mask that holds the seed.
-fn part_of(mask: &[bool], columns: usize, seed: usize) -> Option<PatchBox> {
+pub(super) fn part_of(mask: &[bool], columns: usize, seed: usize) -> Option<PatchBox> {
     let rows = mask.len().checked_div(columns)?;
     if !mask[seed] {
         return None;

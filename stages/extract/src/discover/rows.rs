@@ -1,4 +1,4 @@
-//! Rows of `boxes`, `objects` and `maps` of one image.
+//! Rows of `boxes`, `objects` and `maps` of one image. `TokenCut`'s have `+tokencut` after their site and a bias of 0.
 
 use std::collections::BTreeMap;
 
@@ -36,27 +36,47 @@ pub(super) fn boxes(
         // A block that an edit leaves out has no keys.
         let Some(data) = sites.get(site) else { continue };
         let features = patches_of(data, image.layout);
+        let gram = |l2| Gram::of(features, data.shape[1], l2).ok_or_else(|| non_finite(*site));
+        let label = site.to_string();
+        let mut cosines = None;
         for (l2, biases) in params.sweeps() {
-            let gram = Gram::of(features, data.shape[1], l2).ok_or_else(|| non_finite(*site))?;
+            let gram = gram(l2)?;
             for &bias in biases {
                 let found = gram.discover(image.layout.grid_w, bias as f32, params.k_patches as usize);
                 let Some(found) = found else { continue };
-                if let Some(area) = found.area {
-                    put(t, &image, (*site, l2, bias), &found, area);
-                }
-                map(&mut image, (*site, l2, bias), "lost_degree", &found);
-                map(&mut image, (*site, l2, bias), "lost_expansion", &found);
+                rows(t, &mut image, (&label, l2, bias), &found);
             }
+            cosines = l2.then_some(gram);
+        }
+        let Some(tau) = params.tokencut_tau else { continue };
+        let cosines = cosines.map_or_else(|| gram(true), Ok)?;
+        if let Some(found) = cosines.cut(image.layout.grid_w, tau as f32) {
+            rows(t, &mut image, (&format!("{label}{CUT}"), true, 0.0), &found);
         }
     }
     Ok(())
 }
 
-fn put(t: &mut Boxes, image: &Pictured<'_>, (site, l2, bias): (Site, bool, f64), found: &Discovery, area: PatchBox) {
+/// What follows the name of the site where a box is `TokenCut`'s.
+pub(super) const CUT: &str = "+tokencut";
+
+/// Site or method, whether features were divided by their lengths, bias.
+type Kind<'a> = (&'a str, bool, f64);
+
+/// The box of one discovery, if there is one, and its maps.
+fn rows(t: &mut Boxes, image: &mut Pictured<'_>, kind: Kind<'_>, found: &Discovery) {
+    if let Some(area) = found.area {
+        put(t, image, kind, found, area);
+    }
+    map(image, kind, "lost_degree", found);
+    map(image, kind, "lost_expansion", found);
+}
+
+fn put(t: &mut Boxes, image: &Pictured<'_>, (site, l2, bias): Kind<'_>, found: &Discovery, area: PatchBox) {
     let px = |patches: usize| patches * image.patch_px;
     let (height, width) = image.size_px;
     t.image.push(image.index as u32);
-    t.site.push(site.to_string().into());
+    t.site.push(site.into());
     t.l2.push(l2);
     t.bias.push(bias);
     t.seed.push(found.seed as u32);
@@ -69,11 +89,11 @@ fn put(t: &mut Boxes, image: &Pictured<'_>, (site, l2, bias): (Site, bool, f64),
     t.y1.push(px(area.y1).min(height) as f32);
 }
 
-fn map(image: &mut Pictured<'_>, (site, l2, bias): (Site, bool, f64), quantity: &str, found: &Discovery) {
+fn map(image: &mut Pictured<'_>, (site, l2, bias): Kind<'_>, quantity: &str, found: &Discovery) {
     let Some(t) = image.maps.as_deref_mut() else { return };
     t.image.push(image.index as u32);
     t.quantity.push(quantity.into());
-    t.site.push(site.to_string().into());
+    t.site.push(site.into());
     t.of.push(if l2 { "l2" } else { "raw" }.into());
     t.part.push(bias.to_string().into());
     t.patch.push(Some(found.seed as u32));

@@ -64,6 +64,7 @@ fn params() -> DiscoverParams {
         k_patches: 40,
         raw_biases: vec![0.0],
         l2_biases: vec![-0.5, 0.0],
+        tokencut_tau: None,
         pictures: 2,
         edit: None,
         test_time_registers: None,
@@ -163,6 +164,45 @@ fn boxes_are_what_a_whole_pass_says() {
     assert_eq!((found.maps.grid_h[0], found.maps.grid_w[0], found.maps.cells[0].len()), (3, 4, 12));
 }
 
+/// Breaks when cuts are of features that were not divided by their length, of tokens that are no patches, or change what LOST
+/// finds; and when they need a sweep beside them.
+#[test]
+fn cuts_have_rows_of_their_own() {
+    let plain = tables(discover(Photos::new(4), params(), Tuning::cpu(1)));
+    let (tau, source) = (0.9, Photos::new(4));
+    for alone in [false, true] {
+        let mut params = DiscoverParams { tokencut_tau: Some(tau), ..params() };
+        if alone {
+            (params.raw_biases, params.l2_biases) = (vec![], vec![]);
+        }
+        let found = tables(discover(Photos::new(4), params.clone(), Tuning::cpu(2)));
+        let cuts: Vec<usize> =
+            (0..found.boxes.rows()).filter(|&i| found.boxes.site[i].ends_with("+tokencut")).collect();
+        assert!(!cuts.is_empty(), "nothing was cut: this test shows less than it says");
+        assert_eq!(found.boxes.rows() - cuts.len(), if alone { 0 } else { plain.boxes.rows() });
+        let stage = discover(Photos::new(1), params.clone(), Tuning::cpu(1));
+        let encoder = stage.model.encoder().unwrap();
+        let want = Request { full: params.sites.iter().copied().collect(), ..Request::default() };
+        let mut cuts = cuts.into_iter();
+        for image in 0..3 {
+            let prepared = prepare(&source, image, &params.preprocess).ok().unwrap();
+            let trace = encoder.encode(&[&prepared.pixels], &want).unwrap().remove(0);
+            for site in &params.sites {
+                let data = &trace.full[site];
+                let gram = lost::Gram::of(&data.data[2 * data.shape[1]..], data.shape[1], true).unwrap();
+                let one = gram.cut(4, tau as f32).unwrap();
+                let Some(area) = one.area else { continue };
+                let (row, t) = (cuts.next().unwrap(), &found.boxes);
+                let key = (t.image[row] as usize, t.site[row].to_string(), t.l2[row], t.bias[row]);
+                assert_eq!(key, (image, format!("{site}+tokencut"), true, 0.0));
+                assert_eq!((t.seed[row] as usize, t.similar[row] as usize), (one.seed, one.similar));
+                assert_eq!(t.y1[row], (area.y1 * 8).min(20) as f32);
+            }
+        }
+        assert!(cuts.next().is_none() && found.maps.site.iter().any(|s| s.ends_with("+tokencut")));
+    }
+}
+
 /// Breaks when the order of rows depends on which thread is done first.
 #[test]
 fn any_number_of_threads_writes_the_same() {
@@ -203,6 +243,7 @@ fn parameters_that_make_no_box_are_refused() {
     assert!(refused(|p| p.sites = vec![Site::Key(99)]).contains("key_99"));
     assert!(refused(|p| p.k_patches = 0).contains("k_patches"));
     assert!(refused(|p| p.l2_biases = vec![f64::NAN]).contains("finite"));
+    assert!(refused(|p| p.tokencut_tau = Some(f64::INFINITY)).contains("tokencut_tau"));
     assert!(refused(|p| (p.l2_biases, p.raw_biases) = (vec![], vec![])).contains("biases"));
     assert!(refused(|p| p.preprocess.resize = Resize::ShortSide(224)).contains("own size"));
     assert!(refused(|p| p.preprocess.crop = Crop::None).contains("own size"));

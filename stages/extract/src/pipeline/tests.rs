@@ -1,6 +1,7 @@
 //! The stream with a source and an encoder of a few lines, so that each can be made to fail.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::channel;
 
@@ -13,7 +14,7 @@ const IMAGES: usize = 40;
 
 /// Where something goes wrong.
 #[derive(Clone, Copy, PartialEq)]
-enum Fault {
+pub(super) enum Fault {
     Nowhere,
     Read(usize),
     Encode(usize),
@@ -43,7 +44,7 @@ impl Source for Greys {
 }
 
 /// The norm of every token is the grey of the image.
-struct Grey {
+pub(super) struct Grey {
     config: VitConfig,
     norm: FinalNorm,
     fault: Fault,
@@ -75,7 +76,7 @@ impl Encoder for Grey {
     }
 }
 
-fn grey(fault: Fault) -> Grey {
+pub(super) fn grey(fault: Fault) -> Grey {
     let config = VitConfig {
         depth: 1,
         width: 2,
@@ -129,14 +130,14 @@ fn stream(tuning: Tuning, batch: usize, fault: Fault) -> (Seen, Result<(), Stage
 }
 
 /// The result of a call, or a failure if it waits for ever.
-fn within_a_minute<R: Send + 'static>(call: impl FnOnce() -> R + Send + 'static) -> R {
+pub(super) fn within_a_minute<R: Send + 'static>(call: impl FnOnce() -> R + Send + 'static) -> R {
     let (done, is_done) = channel();
     std::thread::spawn(move || done.send(call()));
     is_done.recv_timeout(Duration::from_mins(1)).expect("nothing came: a thread waits for one that is gone")
 }
 
 /// Few and many threads, rows made by the encoders and by threads of their own; with batches of these sizes.
-fn tunings() -> Vec<(Tuning, usize)> {
+pub(super) fn tunings() -> Vec<(Tuning, usize)> {
     vec![
         (Tuning::cpu(1), 1),
         (Tuning::cpu(4), 1),

@@ -2,9 +2,9 @@
 
 mod grids;
 mod histograms;
-mod images;
+pub(crate) mod images;
 pub(crate) mod pictures;
-mod pooled;
+pub(crate) mod pooled;
 mod sample;
 mod stats;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The first images of a run as the model saw them, so that a report can lay norms over pixels.
 
-use datasets::{Manifest, Preprocess};
+use datasets::Manifest;
 use schemas::tables::Pictures;
 use vit::{Layout, Pixels, Request};
 
@@ -20,14 +20,21 @@ impl Tap for PicturesTap {
 
     fn rows(&self, view: &View<'_>, rows: &mut Rows) {
         if view.index < self.images as usize {
-            push(&mut rows.pictures, view.index, view.manifest, view.pixels, &view.params.preprocess);
+            let preprocess = &view.params.preprocess;
+            push(&mut rows.pictures, view.index, view.manifest, view.pixels, preprocess.mean, preprocess.std);
         }
     }
 }
 
 /// One row: normalised pixels back to bytes.
-pub(crate) fn push(t: &mut Pictures, index: usize, manifest: &Manifest, pixels: &Pixels, preprocess: &Preprocess) {
-    let (mean, std) = (preprocess.mean, preprocess.std);
+pub(crate) fn push(
+    t: &mut Pictures,
+    index: usize,
+    manifest: &Manifest,
+    pixels: &Pixels,
+    mean: [f32; 3],
+    std: [f32; 3],
+) {
     let n = pixels.height * pixels.width;
     let rgb = (0..n)
         .flat_map(|i| (0..3).map(move |c| (c, i)))

@@ -3,7 +3,7 @@
 //! DINOv2's linear evaluation reads CLS of the last n blocks through the final norm (PROTOCOLS §5.1); the logistic
 //! evaluation reads `final` alone (§4.7); the study reads the last block before the norm (§4.8).
 
-use vit::{Layout, Request, SiteData};
+use vit::{FinalNorm, Layout, Request, SiteData};
 
 use super::{Rows, Tap, View};
 use crate::params::{ExtractParams, PoolSite};
@@ -29,17 +29,20 @@ impl Tap for PooledTap {
         for pool in &self.sites {
             let Some(data) = view.trace.full.get(&pool.site) else { continue };
             let label: schemas::Name = pool.label().into();
-            let norm = |token: &[f32]| if pool.normed { view.final_norm.apply(token) } else { token.to_vec() };
-            let mean = mean_patch(data, prefix, norm);
-            let cls = norm(data.row(0));
-            for (what, vector) in [("cls", &cls), ("mean_patch", &mean)] {
+            for (what, vector) in vectors(data, prefix, pool.normed.then_some(view.final_norm)) {
                 t.image.push(view.index as u32);
                 t.site.push(label.clone());
                 t.pool.push(what.into());
-                t.vector.push(vector);
+                t.vector.push(&vector);
             }
         }
     }
+}
+
+/// CLS and the mean patch, each token through the norm if there is one.
+pub(crate) fn vectors(data: &SiteData, prefix: usize, norm: Option<&FinalNorm>) -> [(&'static str, Vec<f32>); 2] {
+    let normed = |token: &[f32]| norm.map_or_else(|| token.to_vec(), |norm| norm.apply(token));
+    [("cls", normed(data.row(0))), ("mean_patch", mean_patch(data, prefix, normed))]
 }
 
 /// Mean over the patches of `norm(token)`, `[D]`.
