@@ -10,13 +10,16 @@
 //! Source: facebookresearch/dinov2 `eval/log_regression.py`; PROTOCOLS of the experiments: `docs/protocols/`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
 
+use engine::StageError;
 use serde::{Deserialize, Serialize};
 
 use crate::error::ProbeError;
-use crate::logistic::{Design, Fit, LogisticError, LogisticParams, Standardise};
+use crate::logistic::{Design, Fit, Judged, LogisticError, LogisticParams, Standardise};
 use crate::numpy_random::{RandomState, torch_randperm};
 use crate::split::Split;
+use crate::streamed::{Chosen, judge};
 
 /// How C is found.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -185,6 +188,8 @@ impl Accuracy {
 pub struct Outcome {
     /// Accuracy on the test rows, of the last fit whether or not it converged: look at `fit.converged`.
     pub accuracy: Accuracy,
+    /// Share of the test rows whose class is among the five most likely ones; none where there are no more than five.
+    pub top5: Option<f64>,
     /// The last fit: its C, objective, gradient and convergence.
     pub fit: Fit,
     /// Test rows.
@@ -239,16 +244,21 @@ pub(crate) fn reservations(choices: &[Option<Choice>]) -> Vec<String> {
 /// Held-out images per class under which a choice of C is mostly chance.
 const FEW_PER_CLASS: usize = 5;
 
+impl Outcome {
+    fn of(fit: Fit, judged: &Judged, labels: &[u32], choice: Option<Choice>) -> Option<Self> {
+        let accuracy = Accuracy::of(&judged.predicted, labels)?;
+        let hits = judged.in_top5.iter().filter(|hit| **hit).count();
+        let top5 = (fit.model.classes.len() > 5).then(|| hits as f64 / labels.len() as f64);
+        Some(Self { accuracy, top5, fit, n_test: labels.len(), choice })
+    }
+}
+
 /// Trains and tests. `None` when no row is left to test or to hold out.
 pub fn classify(train: &Design, test: &Design, protocol: &Protocol) -> Result<Option<Outcome>, ProbeError> {
     let logistic = protocol.logistic.check()?;
     let permuted = match protocol.permute_labels {
         None => None,
-        Some(seed) => {
-            let order = RandomState::new(seed).permutation(train.labels().len());
-            let labels = order.iter().map(|&i| train.labels()[i]).collect();
-            Some(Design::new(train.x().to_owned(), labels)?)
-        }
+        Some(seed) => Some(Design::new(train.x().to_owned(), permuted(train.labels(), seed))?),
     };
     let train = permuted.as_ref().unwrap_or(train);
     let (c, choice) = match protocol.regularisation {
@@ -259,8 +269,85 @@ pub fn classify(train: &Design, test: &Design, protocol: &Protocol) -> Result<Op
         },
     };
     let Some(fit) = logistic.fit(train, &[c])?.pop() else { return Err(LogisticError::Empty.into()) };
-    let accuracy = Accuracy::of(&fit.model.predict(test.x()), test.labels());
-    Ok(accuracy.map(|accuracy| Outcome { accuracy, fit, n_test: test.labels().len(), choice }))
+    let judged = fit.model.judge(test.x(), test.labels());
+    Ok(Outcome::of(fit, &judged, test.labels(), choice))
+}
+
+/// The same on vectors that are read in blocks.
+pub(crate) fn classify_streamed(
+    train: &Chosen<'_>,
+    test: &Chosen<'_>,
+    protocol: &Protocol,
+    cancel: &AtomicBool,
+) -> Result<Option<Outcome>, StageError> {
+    let logistic = protocol.logistic.check().map_err(ProbeError::from)?;
+    let labels = match protocol.permute_labels {
+        None => train.labels.clone(),
+        Some(seed) => permuted(&train.labels, seed),
+    };
+    let train = Chosen { source: train.source, rows: train.rows.clone(), labels };
+    let (c, choice) = match protocol.regularisation {
+        Regularisation::Fixed { c } => (c, None),
+        Regularisation::Select { one_in, seed, .. } => {
+            let order = torch_randperm(seed, train.labels.len());
+            let (held_out, rest) = order.split_at(train.labels.len() / one_in as usize);
+            if held_out.is_empty() {
+                return Ok(None);
+            }
+            let (held_out, rest) = (train.select(held_out), train.select(rest));
+            let mut selection = Selection::default();
+            logistic.fit_streamed(&rest, &protocol.regularisation.grid(), cancel, |fit| {
+                let predicted = judge(&fit.model, &held_out)?.predicted;
+                selection.see(&fit, Accuracy::of(&predicted, &held_out.labels), protocol.average);
+                Ok(())
+            })?;
+            match selection.choice(&protocol.regularisation.grid(), held_out.labels.len(), &train.labels) {
+                Some(choice) => (choice.c, Some(choice)),
+                None => return Ok(None),
+            }
+        }
+    };
+    let mut outcome = None;
+    logistic.fit_streamed(&train, &[c], cancel, |fit| {
+        let judged = judge(&fit.model, test)?;
+        outcome = Outcome::of(fit, &judged, &test.labels, choice);
+        Ok(())
+    })?;
+    Ok(outcome)
+}
+
+fn permuted(labels: &[u32], seed: u32) -> Vec<u32> {
+    RandomState::new(seed).permutation(labels.len()).into_iter().map(|i| labels[i]).collect()
+}
+
+/// The best C so far.
+#[derive(Default)]
+struct Selection {
+    best: Option<(f64, f64)>,
+    unconverged: usize,
+}
+
+impl Selection {
+    fn see(&mut self, fit: &Fit, accuracy: Option<Accuracy>, average: Average) {
+        let Some(accuracy) = accuracy.map(|a| a.by(average)) else { return };
+        if !fit.converged {
+            self.unconverged += 1;
+        } else if self.best.is_none_or(|(_, a)| accuracy > a) {
+            self.best = Some((fit.c, accuracy));
+        }
+    }
+
+    fn choice(&self, grid: &[f64], held_out: usize, labels: &[u32]) -> Option<Choice> {
+        // No fit converged: the last one will say so of the smallest C.
+        let c = self.best.map(|b| b.0).or(grid.first().copied())?;
+        Some(Choice {
+            c,
+            held_out,
+            classes: labels.iter().collect::<BTreeSet<_>>().len(),
+            at_end: grid.len() > 1 && (grid.first() == Some(&c) || grid.last() == Some(&c)),
+            unconverged: self.unconverged,
+        })
+    }
 }
 
 fn choose(train: &Design, protocol: &Protocol, one_in: u32, seed: u32) -> Result<Option<Choice>, ProbeError> {
@@ -272,27 +359,12 @@ fn choose(train: &Design, protocol: &Protocol, one_in: u32, seed: u32) -> Result
         return Ok(None);
     }
     let held_out = train.select(held_out)?;
-    let mut best: Option<(f64, f64)> = None;
-    let mut unconverged = 0;
+    let mut selection = Selection::default();
     for fit in protocol.logistic.check()?.fit(&train.select(rest)?, &grid)? {
         let accuracy = Accuracy::of(&fit.model.predict(held_out.x()), held_out.labels());
-        let Some(accuracy) = accuracy.map(|a| a.by(protocol.average)) else { continue };
-        if !fit.converged {
-            unconverged += 1;
-        } else if best.is_none_or(|(_, a)| accuracy > a) {
-            best = Some((fit.c, accuracy));
-        }
+        selection.see(&fit, accuracy, protocol.average);
     }
-    // No fit converged: the last one will say so of the smallest C.
-    let chosen = best.map(|b| b.0).or(grid.first().copied());
-    let classes = train.labels().iter().collect::<BTreeSet<_>>().len();
-    Ok(chosen.map(|c| Choice {
-        c,
-        held_out: held_out.labels().len(),
-        classes,
-        at_end: grid.len() > 1 && (grid.first() == Some(&c) || grid.last() == Some(&c)),
-        unconverged,
-    }))
+    Ok(selection.choice(&grid, held_out.labels().len(), train.labels()))
 }
 
 #[cfg(test)]

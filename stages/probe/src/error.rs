@@ -69,6 +69,22 @@ pub enum ProbeError {
         /// Those of the first image.
         wanted: (u16, u16),
     },
+    /// Draws, where every patch is needed.
+    #[error("probe: a curve needs every patch, but of image {image} {kept} of {patches} patches were kept")]
+    Drawn {
+        /// Image.
+        image: u32,
+        /// Patches that were kept.
+        kept: usize,
+        /// Patches that it has.
+        patches: usize,
+    },
+    /// An experiment that no cut-off enters.
+    #[error("probe: `{experiment}` does not depend on the cut-off; token_class, position and pixels do")]
+    NoCurve {
+        /// Experiment.
+        experiment: &'static str,
+    },
     /// The regression refused.
     #[error(transparent)]
     Logistic(#[from] LogisticError),
@@ -77,10 +93,12 @@ pub enum ProbeError {
 impl From<ProbeError> for StageError {
     fn from(e: ProbeError) -> Self {
         let (kind, fix) = match &e {
-            ProbeError::Range { .. } | ProbeError::Kind { .. } | ProbeError::Runs { .. } => {
-                (ErrorKind::Config, "correct the study file")
-            }
+            ProbeError::Range { .. }
+            | ProbeError::Kind { .. }
+            | ProbeError::Runs { .. }
+            | ProbeError::NoCurve { .. } => (ErrorKind::Config, "correct the study file"),
             ProbeError::Site { .. } => (ErrorKind::Config, "ask for a site that the extraction writes"),
+            ProbeError::Drawn { .. } => (ErrorKind::Config, "set `every_patch = true` under [extract]"),
             ProbeError::Unlabelled => (ErrorKind::Config, "choose a labelled dataset or drop this experiment"),
             ProbeError::Table { .. } | ProbeError::Width { .. } => (ErrorKind::Bug, "please report this"),
             ProbeError::Grid { .. } => (ErrorKind::Config, "use a preprocessing that gives every image the same size"),

@@ -55,15 +55,15 @@ pub(crate) struct Minimum {
 }
 
 /// Whether a point with this gradient is the minimum to tolerance. `start` is F at W = 0.
-pub(crate) fn is_minimum(problem: &Softmax<'_>, objective: f64, gradient_norm: f64, start: f64, gap_frac: f64) -> bool {
-    gradient_norm <= tolerance(problem, objective, start, gap_frac)
+pub(crate) fn is_minimum(lambda: f64, objective: f64, gradient_norm: f64, start: f64, gap_frac: f64) -> bool {
+    gradient_norm <= tolerance(lambda, objective, start, gap_frac)
 }
 
 /// The gradient at which a point of this objective counts as the minimum.
-pub(crate) fn tolerance(problem: &Softmax<'_>, objective: f64, start: f64, gap_frac: f64) -> f64 {
+pub(crate) fn tolerance(lambda: f64, objective: f64, start: f64, gap_frac: f64) -> f64 {
     // Features without any information decrease nothing: F cannot be resolved below its rounding.
     let gap = (gap_frac * objective).min(LEFT_TO_GO * (start - objective).max(0.0) + 1e-13 * start);
-    (2.0 * problem.lambda * gap).sqrt()
+    (2.0 * lambda * gap).sqrt()
 }
 
 /// F at W = 0 with the intercept at the class frequencies.
@@ -74,13 +74,18 @@ pub(crate) fn start(problem: &Softmax<'_>) -> f64 {
 
 /// W = 0 and b = ln of the class frequencies: the best weights without features.
 pub(crate) fn prior(problem: &Softmax<'_>) -> Weights {
-    let mut w = problem.zeros();
-    let mut counts = vec![0usize; problem.classes];
-    for &y in problem.y {
+    frequencies(problem.zeros(), problem.y)
+}
+
+/// Weights 0 with the intercept at ln of the class frequencies.
+pub(crate) fn frequencies(mut w: Weights, y: &[usize]) -> Weights {
+    let mut counts = vec![0usize; w.ncols()];
+    for &y in y {
         counts[y] += 1;
     }
-    for (b, &count) in w.row_mut(problem.x.ncols()).iter_mut().zip(&counts) {
-        *b = (count.max(1) as f64 / problem.y.len() as f64).ln();
+    let last = w.nrows() - 1;
+    for (b, &count) in w.row_mut(last).iter_mut().zip(&counts) {
+        *b = (count.max(1) as f64 / y.len() as f64).ln();
     }
     w
 }
@@ -95,7 +100,7 @@ pub(crate) fn minimise(problem: &Softmax<'_>, mut weights: Weights, start: f64, 
     let mut iterations = 0;
     let mut drifted = false;
     let converged = loop {
-        let done = is_minimum(problem, at.objective, norm(&at.gradient), start, stop.gap_frac);
+        let done = is_minimum(problem.lambda, at.objective, norm(&at.gradient), start, stop.gap_frac);
         if done && !drifted {
             break true;
         }
@@ -129,14 +134,7 @@ pub(crate) fn minimise(problem: &Softmax<'_>, mut weights: Weights, start: f64, 
             z = problem.logits(&weights);
         }
         let before = std::mem::replace(&mut at, problem.evaluate(&weights, &z));
-        let change = &at.gradient - &before.gradient;
-        let curvature = dot(&step, &change);
-        if curvature > 0.0 {
-            if history.len() == MEMORY {
-                history.pop_front();
-            }
-            history.push_back(Pair { step, change, curvature });
-        }
+        remember(&mut history, step, &at.gradient - &before.gradient);
         if iterations >= next_metric {
             metric = Metric::new(problem, &at.curvature);
             next_metric *= 3;
@@ -146,15 +144,26 @@ pub(crate) fn minimise(problem: &Softmax<'_>, mut weights: Weights, start: f64, 
 }
 
 /// A step and what it did to the gradient.
-struct Pair {
+pub(crate) struct Pair {
     step: Weights,
     change: Weights,
     /// stepᵀ·change.
     curvature: f64,
 }
 
+/// Adds a pair to the last M, unless rounding made it one of no curvature.
+pub(crate) fn remember(history: &mut VecDeque<Pair>, step: Weights, change: Weights) {
+    let curvature = dot(&step, &change);
+    if curvature > 0.0 {
+        if history.len() == MEMORY {
+            history.pop_front();
+        }
+        history.push_back(Pair { step, change, curvature });
+    }
+}
+
 /// −H·g by the two-loop recursion.
-fn descend(gradient: &Weights, history: &VecDeque<Pair>, metric: &Metric) -> Weights {
+pub(crate) fn descend(gradient: &Weights, history: &VecDeque<Pair>, metric: &Metric) -> Weights {
     let mut q = gradient.clone();
     let mut alphas = Vec::with_capacity(history.len());
     for pair in history.iter().rev() {
@@ -224,7 +233,7 @@ fn search(
 }
 
 /// H₀ = (X̃ᵀ·diag(a)·X̃ + λI)⁻¹ over the features and the intercept's column of ones.
-struct Metric {
+pub(crate) struct Metric {
     /// None: the matrix is not positive definite to rounding; the identity serves.
     factor: Option<Cholesky>,
 }
@@ -241,10 +250,16 @@ impl Metric {
             }
             matrix += &gram(weighted.view());
         }
+        Self::of(matrix, problem.lambda)
+    }
+
+    /// From X̃ᵀ·diag(a)·X̃, [D + 1, D + 1].
+    pub(crate) fn of(mut matrix: Array2<f64>, lambda: f64) -> Self {
+        let d = matrix.nrows() - 1;
         // Rows that are all certain have no curvature: the floor keeps their metric from asking for endless steps.
         let floor = 1e-10 * matrix.diag().sum() / (d + 1) as f64 + 1e-12;
         matrix.diag_mut().map_inplace(|v| *v += floor);
-        matrix.diag_mut().slice_mut(s![..d]).map_inplace(|v| *v += problem.lambda);
+        matrix.diag_mut().slice_mut(s![..d]).map_inplace(|v| *v += lambda);
         Self { factor: Cholesky::factor(matrix) }
     }
 
@@ -257,7 +272,7 @@ impl Metric {
     }
 }
 
-fn dot(a: &Weights, b: &Weights) -> f64 {
+pub(crate) fn dot(a: &Weights, b: &Weights) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 

@@ -21,7 +21,7 @@ pub(crate) fn minimise(problem: &Softmax<'_>, weights: Weights, start: f64, stop
     let judge = |weights: Weights| {
         let at = problem.evaluate(&weights, &problem.logits(&weights));
         let gradient_norm = norm(&at.gradient);
-        let converged = is_minimum(problem, at.objective, gradient_norm, start, stop.gap_frac);
+        let converged = is_minimum(problem.lambda, at.objective, gradient_norm, start, stop.gap_frac);
         Minimum { objective: at.objective, gradient_norm, weights, iterations: 0, converged }
     };
     let targets = Array1::from_iter(problem.y.iter().copied());
@@ -32,7 +32,7 @@ pub(crate) fn minimise(problem: &Softmax<'_>, weights: Weights, start: f64, stop
             break;
         }
         // Half of what the present objective asks for, since the objective can only fall.
-        let tolerance = tolerance(problem, best.objective, start, stop.gap_frac) / 2.0;
+        let tolerance = tolerance(problem.lambda, best.objective, start, stop.gap_frac) / 2.0;
         let Ok(params) = MultiLogisticRegression::default()
             .alpha(problem.lambda)
             .with_intercept(true)

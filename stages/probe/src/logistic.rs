@@ -13,16 +13,22 @@
 //! than 34, cost and gradient disagree and its line search, which has no limit, may stop, or never return. `Auto`
 //! therefore gives linfa the small problems on which no point of its path can spread so far, and takes the others
 //! itself. Both are judged by the same certificate, and [`Fit::converged`] says what came out; a fit that did not
-//! converge is no result.
+//! converge is no result. What is too large for all of that in memory is fitted by `streamed.rs`, under the same
+//! certificate.
 
+use std::sync::atomic::AtomicBool;
+
+use engine::StageError;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::error::ProbeError;
 use crate::lbfgs::{self, Minimum, Stop};
 use crate::linfa_fit;
 use crate::products::multiply;
 use crate::softmax::{Softmax, Weights};
+use crate::streamed::{Chosen, Streamed};
 
 /// Whether features are divided by their spread before the penalty sees them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -162,10 +168,38 @@ pub struct Model {
     pub intercept: Array1<f64>,
 }
 
+/// What a model says of some vectors.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Judged {
+    /// The label with the largest logit, of each row.
+    pub predicted: Vec<u32>,
+    /// Whether the row's own label is among those with the five largest.
+    pub in_top5: Vec<bool>,
+}
+
 impl Model {
+    /// Predictions, and where the true labels rank; of equal logits the smaller label comes first.
+    pub fn judge(&self, x: ArrayView2<'_, f64>, labels: &[u32]) -> Judged {
+        let z = self.logits(x);
+        let in_top5 = z.rows().into_iter().zip(labels).map(|(z, label)| {
+            let of = self.classes.binary_search(label).ok()?;
+            let before = z.iter().enumerate().filter(|&(k, v)| *v > z[of] || *v == z[of] && k < of);
+            (before.count() < 5).then_some(())
+        });
+        let in_top5 = in_top5.map(|hit| hit.is_some()).collect();
+        Judged { predicted: self.largest(&z), in_top5 }
+    }
+
     /// The label with the largest logit; the smallest label of several.
     pub fn predict(&self, x: ArrayView2<'_, f64>) -> Vec<u32> {
-        let z = multiply(x, self.weights.view()) + &self.intercept;
+        self.largest(&self.logits(x))
+    }
+
+    fn logits(&self, x: ArrayView2<'_, f64>) -> Array2<f64> {
+        multiply(x, self.weights.view()) + &self.intercept
+    }
+
+    fn largest(&self, z: &Array2<f64>) -> Vec<u32> {
         z.rows()
             .into_iter()
             .map(|z| {
@@ -198,6 +232,8 @@ pub struct Fit {
     pub iterations: u32,
     /// Whether F is certified to be within `gap_frac` of its minimum.
     pub converged: bool,
+    /// How far a gradient in f32 was from the one in f64 at the end, where steps were found in f32.
+    pub rounding: Option<f64>,
 }
 
 impl LogisticParams {
@@ -220,13 +256,42 @@ impl LogisticParams {
 }
 
 impl ValidLogistic {
+    /// Fits every C to vectors that are read in blocks, in ascending order of C; hands each fit out as it is done.
+    pub(crate) fn fit_streamed(
+        &self,
+        chosen: &Chosen<'_>,
+        c_grid: &[f64],
+        cancel: &AtomicBool,
+        each: impl FnMut(Fit) -> Result<(), StageError>,
+    ) -> Result<(), StageError> {
+        let grid = ascending(c_grid).map_err(ProbeError::from)?;
+        Streamed::new(chosen, self.0.standardise, cancel)?.path(&grid, &self.0, each)
+    }
+
+    /// Fits every C to vectors [N, D] that are held once, in f32, whatever their number; hands each fit out as it is
+    /// done, in ascending order of C. The way that large problems of the stage `probe` take.
+    pub fn fit_blocks(
+        &self,
+        (values, dim): (&[f32], usize),
+        labels: &[u32],
+        c_grid: &[f64],
+        mut each: impl FnMut(Fit),
+    ) -> Result<(), StageError> {
+        if values.len() != dim * labels.len() {
+            let rows = values.len() / dim.max(1);
+            return Err(ProbeError::from(LogisticError::Lengths { rows, labels: labels.len() }).into());
+        }
+        let source = (values, dim);
+        let chosen = Chosen::new(&source, (0..labels.len()).collect(), labels.to_vec());
+        self.fit_streamed(&chosen, c_grid, &AtomicBool::new(false), |fit| {
+            each(fit);
+            Ok(())
+        })
+    }
+
     /// Fits every C, returned in ascending order of C.
     pub fn fit(&self, design: &Design, c_grid: &[f64]) -> Result<Vec<Fit>, LogisticError> {
-        let mut grid = c_grid.to_vec();
-        grid.sort_by(f64::total_cmp);
-        if let Some(&value) = grid.iter().find(|c| !(c.is_finite() && **c > 0.0)) {
-            return Err(LogisticError::Parameter { name: "c", value });
-        }
+        let grid = ascending(c_grid)?;
         let mut classes = design.labels.clone();
         classes.sort_unstable();
         classes.dedup();
@@ -252,6 +317,7 @@ impl ValidLogistic {
                 by,
                 iterations: end.iterations,
                 converged: end.converged,
+                rounding: None,
             });
             weights = end.weights;
         }
@@ -289,6 +355,15 @@ impl ValidLogistic {
             x /= &scale;
         }
         (x, mean, scale)
+    }
+}
+
+fn ascending(c_grid: &[f64]) -> Result<Vec<f64>, LogisticError> {
+    let mut grid = c_grid.to_vec();
+    grid.sort_by(f64::total_cmp);
+    match grid.iter().find(|c| !(c.is_finite() && **c > 0.0)) {
+        Some(&value) => Err(LogisticError::Parameter { name: "c", value }),
+        None => Ok(grid),
     }
 }
 

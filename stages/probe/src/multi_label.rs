@@ -172,6 +172,7 @@ impl VectorClass {
             c: (outcomes.len() == 1).then(|| done.first().map(|o| o.c)).flatten(),
             converged,
             note,
+            ..Score::default()
         }
     }
 }

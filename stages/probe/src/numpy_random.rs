@@ -65,17 +65,21 @@ impl RandomState {
         }
         order
     }
+
+    /// `torch.randperm(n)` on the CPU, for n below 2³²/20, in a program that has drawn the same words before.
+    pub fn randperm(&mut self, n: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..n).collect();
+        for i in 0..n.saturating_sub(1) {
+            let step = self.next_u32() as usize % (n - i);
+            order.swap(i, i + step);
+        }
+        order
+    }
 }
 
 /// `torch.manual_seed(seed); torch.randperm(n)` on the CPU, for n below 2³²/20.
 pub fn torch_randperm(seed: u32, n: usize) -> Vec<usize> {
-    let mut words = RandomState::new(seed);
-    let mut order: Vec<usize> = (0..n).collect();
-    for i in 0..n.saturating_sub(1) {
-        let step = words.next_u32() as usize % (n - i);
-        order.swap(i, i + step);
-    }
-    order
+    RandomState::new(seed).randperm(n)
 }
 
 #[cfg(test)]

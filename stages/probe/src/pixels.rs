@@ -5,7 +5,7 @@
 //! error": a predictor without information has about √(3p²) in pixels of unit variance. `rmse_per_value` is the root of
 //! the mean squared residual of a single value. `blind_*` is the mean patch of the training tokens, the control.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine::StageError;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ProbeError;
 use crate::least_squares::Linear;
-use crate::samples::{PixelKey, Samples, Subjects, check_kinds, patch_kinds};
+use crate::samples::{PixelMap, Samples, Subjects, check_kinds, patch_kinds};
 use crate::score::{Score, clustered_mean};
 use crate::split::{ImageKey, Labelled, Split};
 
@@ -59,7 +59,7 @@ impl Pixels {
     pub(crate) fn run(
         &self,
         subjects: &Subjects,
-        pixels: &BTreeMap<PixelKey, Vec<f32>>,
+        pixels: &PixelMap,
         images: &[Labelled],
         cancel: &AtomicBool,
     ) -> Result<Vec<Score>, StageError> {
@@ -73,10 +73,7 @@ impl Pixels {
                 let samples = subjects.get(kind).unwrap_or(&nothing);
                 // Rows whose pixels were kept.
                 let rows: Vec<(usize, &[f32])> = (0..samples.rows())
-                    .filter_map(|i| {
-                        let key = (samples.images[i], kind.clone(), samples.indices[i], samples.draws[i]);
-                        Some((i, pixels.get(&key)?.as_slice()))
-                    })
+                    .filter_map(|i| Some((i, pixels.get(&(samples.images[i], samples.indices[i]))?.as_slice())))
                     .collect();
                 let with: BTreeSet<ImageKey> = rows.iter().map(|(i, _)| samples.images[*i]).collect();
                 let found = self.one(samples, &rows, images)?;
@@ -168,21 +165,21 @@ mod tests {
         let mut words = RandomState::new(3);
         let mut uniform = || words.next_u32() as f32 / u32::MAX as f32 - 0.5;
         let images: Vec<Labelled> = (0..90).map(|i| ((0, i), None)).collect();
-        let (mut subjects, mut pixels) = (Subjects::new(), BTreeMap::new());
+        let (mut subjects, mut pixels) = (Subjects::new(), PixelMap::new());
         for (key, _) in &images {
-            for kind in ["normal", "outlier"] {
+            for (kind, index) in [("normal", 4), ("outlier", 5)] {
                 let s = subjects.entry(kind.to_owned()).or_default();
                 let patch: Vec<f32> = (0..12).map(|_| uniform()).collect();
                 s.images.push(*key);
                 s.draws.push(0);
-                s.indices.push(4);
-                s.cells.push((0, 4));
+                s.indices.push(index);
+                s.cells.push((0, index));
                 s.dim = 12;
                 // A normal token is a mixture of its pixels; an outlier has nothing of them.
                 s.values.extend(
                     (0..12).map(|j| if kind == "normal" { patch[j] + patch[(j + 5) % 12] * 0.5 } else { uniform() }),
                 );
-                pixels.insert((*key, kind.to_owned(), 4, 0), patch);
+                pixels.insert((*key, index), patch);
             }
         }
         let probe = Pixels { site: "final".into(), subjects: vec![], ridge: 0.0, split: Split::EveryNth { nth: 3 } };

@@ -15,6 +15,9 @@
 //! Standard errors take images, not tokens, as independent. `blind_distance_cells` is the distance of the best constant
 //! cell, chosen on the training tokens: what a model without information reaches.
 
+mod joint;
+mod large;
+
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -86,20 +89,26 @@ struct Prediction {
 }
 
 /// Tokens of one side of the split.
-struct Side {
-    x: Array2<f64>,
+struct Side<'a> {
+    parts: Vec<(&'a Samples, Vec<usize>)>,
     cells: Vec<(u16, u16)>,
     images: Vec<ImageKey>,
 }
 
-impl Side {
-    fn of(parts: &[(&Samples, Vec<usize>)]) -> Self {
-        let views: Vec<Array2<f64>> = parts.iter().map(|(s, rows)| s.vectors(rows)).collect();
+impl<'a> Side<'a> {
+    fn of(parts: &[(&'a Samples, Vec<usize>)]) -> Self {
+        let rows = || parts.iter().flat_map(|(s, rows)| rows.iter().map(move |&i| (s, i)));
+        let cells = rows().map(|(s, i)| s.cells[i]).collect();
+        let images = rows().map(|(s, i)| s.images[i]).collect();
+        Self { parts: parts.to_vec(), cells, images }
+    }
+
+    /// The vectors, [N, D].
+    fn x(&self) -> Array2<f64> {
+        let views: Vec<Array2<f64>> = self.parts.iter().map(|(s, rows)| s.vectors(rows)).collect();
         let views: Vec<ArrayView2<'_, f64>> = views.iter().filter(|v| v.nrows() > 0).map(Array2::view).collect();
         // Parts have one width, or `Samples` would have refused them; no part at all has none.
-        let x = ndarray::concatenate(ndarray::Axis(0), &views).unwrap_or_default();
-        let rows = || parts.iter().flat_map(|(s, rows)| rows.iter().map(move |&i| (s, i)));
-        Self { x, cells: rows().map(|(s, i)| s.cells[i]).collect(), images: rows().map(|(s, i)| s.images[i]).collect() }
+        ndarray::concatenate(ndarray::Axis(0), &views).unwrap_or_default()
     }
 }
 
@@ -131,10 +140,7 @@ impl Position {
         grids: &[(u16, u16)],
         cancel: &AtomicBool,
     ) -> Result<Vec<Score>, StageError> {
-        if let (Some(&wanted), Some(i)) = (grids.first(), grids.iter().position(|g| *g != grids[0])) {
-            return Err(ProbeError::Grid { image: images[i].0.1, found: grids[i], wanted }.into());
-        }
-        let grid = grids.first().copied().unwrap_or((1, 1));
+        let grid = Self::one_grid(images, grids)?;
         let nothing = Samples::default();
         let kinds = patch_kinds(&self.subjects);
         let samples: Vec<&Samples> = kinds.iter().map(|kind| subjects.get(kind).unwrap_or(&nothing)).collect();
@@ -150,12 +156,12 @@ impl Position {
                     if cancel.load(Ordering::Relaxed) {
                         return Err(StageError::interrupted());
                     }
-                    Ok(self.predict(grid, &Side::of(&[train]), &[Side::of(&[test])])?.pop().flatten())
+                    Ok(self.predict(grid, &Side::of(&[train]), &[Side::of(&[test])], cancel)?.pop().flatten())
                 })
                 .collect::<Result<_, StageError>>()?
         } else {
-            let sides: Vec<Side> = tested.into_iter().map(|part| Side::of(&[part])).collect();
-            self.predict(grid, &Side::of(&all), &sides)?
+            let sides: Vec<Side<'_>> = tested.into_iter().map(|part| Side::of(&[part])).collect();
+            self.predict(grid, &Side::of(&all), &sides, cancel)?
         };
         let mut scores = Vec::new();
         for ((kind, prediction), samples) in kinds.iter().zip(&predictions).zip(&samples) {
@@ -164,6 +170,14 @@ impl Position {
             scores.extend(self.score(kind, prediction.as_ref(), without));
         }
         Ok(scores)
+    }
+
+    /// The grid of all images.
+    fn one_grid(images: &[Labelled], grids: &[Grid]) -> Result<Grid, ProbeError> {
+        match (grids.first(), grids.iter().position(|g| *g != grids[0])) {
+            (Some(&wanted), Some(i)) => Err(ProbeError::Grid { image: images[i].0.1, found: grids[i], wanted }),
+            (first, _) => Ok(first.copied().unwrap_or((1, 1))),
+        }
     }
 
     /// Rows of each kind that teach and that are tested. One model for all kinds has one split of all their images: were
@@ -179,12 +193,18 @@ impl Position {
     }
 
     /// One model, tested on several sides; `None` where there is nothing to train or to test on.
-    fn predict(&self, grid: Grid, train: &Side, tests: &[Side]) -> Result<Vec<Option<Prediction>>, ProbeError> {
+    fn predict(
+        &self,
+        grid: Grid,
+        train: &Side<'_>,
+        tests: &[Side<'_>],
+        cancel: &AtomicBool,
+    ) -> Result<Vec<Option<Prediction>>, StageError> {
         if train.cells.is_empty() {
             return Ok(tests.iter().map(|_| None).collect());
         }
         let blind = blind_cell(&train.cells);
-        let finish = |test: &Side, at: Vec<(f64, f64)>, converged, doubt| {
+        let finish = |test: &Side<'_>, at: Vec<(f64, f64)>, converged, doubt| {
             let hit = |((row, col), cell): (&(f64, f64), &(u16, u16))| {
                 (row.round_ties_even(), col.round_ties_even()) == (f64::from(cell.0), f64::from(cell.1))
             };
@@ -199,18 +219,24 @@ impl Position {
         };
         match self.model {
             PositionModel::Softmax { c, logistic } => {
-                let code = |cell: &(u16, u16)| u32::from(cell.0) << 16 | u32::from(cell.1);
-                let design = Design::new(train.x.clone(), train.cells.iter().map(code).collect())?;
-                let fits = logistic.check()?.fit(&design, &[c])?;
-                let Some(fit) = fits.first() else { return Ok(tests.iter().map(|_| None).collect()) };
-                Ok(tests
-                    .iter()
-                    .map(|test| {
-                        let cells = if test.cells.is_empty() { Vec::new() } else { fit.model.predict(test.x.view()) };
-                        let at = cells.iter().map(|c| (f64::from(c >> 16), f64::from(c & 0xFFFF))).collect();
-                        finish(test, at, fit.converged, None)
-                    })
-                    .collect())
+                let (cells, converged) = if train.is_large(grid) {
+                    train.streamed_cells(tests, c, logistic, cancel)?
+                } else {
+                    let labels = train.cells.iter().copied().map(code).collect();
+                    let design = Design::new(train.x(), labels).map_err(ProbeError::from)?;
+                    let logistic = logistic.check().map_err(ProbeError::from)?;
+                    let fit = logistic.fit(&design, &[c]).map_err(ProbeError::from)?.pop();
+                    let Some(fit) = fit else { return Ok(tests.iter().map(|_| None).collect()) };
+                    let predict = |test: &Side<'_>| {
+                        if test.cells.is_empty() { Vec::new() } else { fit.model.predict(test.x().view()) }
+                    };
+                    (tests.iter().map(predict).collect(), fit.converged)
+                };
+                let place = |c: &u32| (f64::from(c >> 16), f64::from(c & 0xFFFF));
+                let of = |(test, cells): (&Side<'_>, &Vec<u32>)| {
+                    finish(test, cells.iter().map(place).collect(), converged, None)
+                };
+                Ok(tests.iter().zip(&cells).map(of).collect())
             }
             PositionModel::LeastSquares { ridge } => {
                 let target = Array2::from_shape_fn((train.cells.len(), 2), |(i, j)| {
@@ -270,19 +296,24 @@ impl Position {
     }
 }
 
+/// A cell as a label.
+fn code(cell: (u16, u16)) -> u32 {
+    u32::from(cell.0) << 16 | u32::from(cell.1)
+}
+
 /// One linear map, its outputs as places; `None` where there is nothing to fit or to test.
 fn regress(
-    train: &Side,
+    train: &Side<'_>,
     target: &Array2<f64>,
     ridge: f64,
-    tests: &[Side],
+    tests: &[Side<'_>],
     place: impl Fn(&[f64]) -> (f64, f64),
-    finish: impl Fn(&Side, Vec<(f64, f64)>, bool, Option<String>) -> Option<Prediction>,
+    finish: impl Fn(&Side<'_>, Vec<(f64, f64)>, bool, Option<String>) -> Option<Prediction>,
 ) -> Vec<Option<Prediction>> {
-    let fit = Linear::fit(train.x.view(), target.view(), ridge);
-    let of = |test: &Side| {
+    let fit = Linear::fit(train.x().view(), target.view(), ridge);
+    let of = |test: &Side<'_>| {
         let fit = fit.as_ref().filter(|_| !test.cells.is_empty())?;
-        let at = fit.predict(test.x.view()).rows().into_iter().map(|r| place(&r.to_vec())).collect();
+        let at = fit.predict(test.x().view()).rows().into_iter().map(|r| place(&r.to_vec())).collect();
         finish(test, at, true, fit.doubt(train.cells.len()))
     };
     tests.iter().map(of).collect()

@@ -5,7 +5,7 @@
 
 use gemm::Parallelism;
 use ndarray::parallel::prelude::*;
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, s};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, Axis, NdFloat, s};
 
 /// Rows of an output block.
 const ROWS: usize = 256;
@@ -15,16 +15,16 @@ const FEATURES: usize = 64;
 /// `out = keep·out + scale·A·B` on the calling thread. `a` [M, K], `b` [K, N], `out` [M, N], of any strides.
 ///
 /// The gemm crate under candle, which uses AVX-512 where the machine has it: twice as fast in f64 as the
-/// matrixmultiply crate that ndarray calls.
+/// matrixmultiply crate that ndarray calls. In f32 it is twice as fast again.
 ///
 /// # Panics
 /// When the shapes do not fit.
-pub(crate) fn product(
-    keep: f64,
-    out: &mut ArrayViewMut2<'_, f64>,
-    scale: f64,
-    a: &ArrayView2<'_, f64>,
-    b: &ArrayView2<'_, f64>,
+pub(crate) fn product<T: NdFloat>(
+    keep: T,
+    out: &mut ArrayViewMut2<'_, T>,
+    scale: T,
+    a: &ArrayView2<'_, T>,
+    b: &ArrayView2<'_, T>,
 ) {
     let ((m, k), n) = (a.dim(), b.ncols());
     assert!(b.nrows() == k && out.dim() == (m, n), "shapes {:?}, {:?} and {:?}", a.dim(), b.dim(), out.dim());
@@ -43,7 +43,7 @@ pub(crate) fn product(
             out.as_mut_ptr(),
             out_strides[1],
             out_strides[0],
-            keep != 0.0,
+            keep != T::zero(),
             a.as_ptr(),
             a_strides[1],
             a_strides[0],

@@ -1,14 +1,16 @@
 //! Reads vectors of one site from the tables of one or two runs, batch by batch.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use engine::{ShardIo, StageError, TableRef};
 use ndarray::Array2;
 use schemas::tables::{Images, Pooled, TokenPixels, TokenVectors};
-use schemas::{Name, Table, read_part_batches};
+use schemas::{Name, PartGroups, Table, read_part_batches};
 
 use crate::error::ProbeError;
 use crate::split::{ImageKey, Labelled};
+use crate::streamed::{Parts, Place};
 
 /// The rows of one subject, in dataset order.
 #[derive(Debug, Clone, Default)]
@@ -21,32 +23,45 @@ pub(crate) struct Samples {
     pub indices: Vec<u16>,
     /// Patch row and column; (0, 0) for tokens that have none.
     pub cells: Vec<(u16, u16)>,
+    /// Norm of the token where outliers are told; none of whole-image vectors.
+    pub norms: Vec<f32>,
     /// Channels, D.
     pub dim: usize,
-    /// Vectors, row-major [N, D].
+    /// Vectors, row-major [N, D]; none where they were left in the parts.
     pub values: Vec<f32>,
+    /// Where each vector lies, where they were left.
+    pub places: Vec<Place>,
 }
 
 impl Samples {
-    fn push(
-        &mut self,
-        image: ImageKey,
-        draw: u16,
-        index: u16,
-        cell: (u16, u16),
-        vector: &[f32],
-    ) -> Result<(), ProbeError> {
+    /// Adds a row; its vector, or where it was left.
+    fn push(&mut self, token: &Token<'_>, place: Option<Place>) -> Result<(), ProbeError> {
         if self.dim == 0 {
-            self.dim = vector.len();
-        } else if self.dim != vector.len() {
-            return Err(ProbeError::Width { first: self.dim, second: vector.len() });
+            self.dim = token.vector.len();
+        } else if self.dim != token.vector.len() {
+            return Err(ProbeError::Width { first: self.dim, second: token.vector.len() });
         }
-        self.images.push(image);
-        self.draws.push(draw);
-        self.indices.push(index);
-        self.cells.push(cell);
-        self.values.extend_from_slice(vector);
+        self.images.push(token.image);
+        self.draws.push(token.draw);
+        self.indices.push(token.index);
+        self.cells.push(token.cell);
+        self.norms.extend(token.norm);
+        match place {
+            None => self.values.extend_from_slice(token.vector),
+            Some(place) => self.places.push(place),
+        }
         Ok(())
+    }
+
+    /// Adds a row of another, as a given draw.
+    pub(crate) fn take(&mut self, other: &Self, row: usize, draw: u16) {
+        self.dim = other.dim;
+        self.images.push(other.images[row]);
+        self.draws.push(draw);
+        self.indices.push(other.indices[row]);
+        self.cells.push(other.cells[row]);
+        self.norms.extend(other.norms.get(row));
+        self.values.extend_from_slice(&other.values[row * other.dim..(row + 1) * other.dim]);
     }
 
     /// Rows, N.
@@ -58,6 +73,16 @@ impl Samples {
     pub(crate) fn vectors(&self, rows: &[usize]) -> Array2<f64> {
         Array2::from_shape_fn((rows.len(), self.dim), |(i, j)| f64::from(self.values[rows[i] * self.dim + j]))
     }
+}
+
+/// One row of a table of vectors.
+struct Token<'a> {
+    image: ImageKey,
+    draw: u16,
+    index: u16,
+    cell: (u16, u16),
+    norm: Option<f32>,
+    vector: &'a [f32],
 }
 
 /// The kinds of patch that are meant; none named: both.
@@ -166,60 +191,74 @@ impl Runs<'_> {
     /// Tokens at a site, by subject: `cls`, `register_0` …, `normal`, `outlier`. Only the subjects that are wanted
     /// (all when none is named) are kept.
     pub(crate) fn tokens(&self, io: &ShardIo<'_>, site: &str, wanted: &[String]) -> Result<Subjects, StageError> {
-        let mut subjects = Subjects::new();
-        let mut sites = BTreeSet::new();
-        self.each::<TokenVectors>(io, |run, t| {
-            for i in 0..t.rows() {
-                if *t.site[i] != *site {
-                    sites.insert(t.site[i].to_string());
-                    continue;
-                }
-                sites.insert(site.to_owned());
-                let kind = &*t.kind[i];
-                let subject = if kind == "register" { format!("register_{}", t.index[i]) } else { kind.to_owned() };
-                if !wanted.is_empty() && !wanted.contains(&subject) {
-                    continue;
-                }
-                let cell = (t.row[i].unwrap_or(0), t.col[i].unwrap_or(0));
-                subjects.entry(subject).or_default().push(
-                    (run, t.image[i]),
-                    t.draw[i],
-                    t.index[i],
-                    cell,
-                    t.vector.row(i),
-                )?;
-            }
-            Ok(())
-        })?;
-        found(TokenVectors::NAME, site, &sites)?;
-        Ok(subjects)
+        let mut found = Found::new(site, wanted);
+        self.each::<TokenVectors>(io, |run, t| found.tokens(run, t, None))?;
+        found.subjects(TokenVectors::NAME)
     }
 
     /// Whole-image vectors at a site, by pool.
     pub(crate) fn pooled(&self, io: &ShardIo<'_>, site: &str, wanted: &[String]) -> Result<Subjects, StageError> {
-        let mut subjects = Subjects::new();
-        let mut sites = BTreeSet::new();
-        self.each::<Pooled>(io, |run, t| {
-            for i in 0..t.rows() {
-                sites.insert(t.site[i].to_string());
-                if *t.site[i] == *site && (wanted.is_empty() || wanted.iter().any(|w| **w == *t.pool[i])) {
-                    let subject = subjects.entry(t.pool[i].to_string()).or_default();
-                    subject.push((run, t.image[i]), 0, 0, (0, 0), t.vector.row(i))?;
-                }
-            }
-            Ok(())
-        })?;
-        found(Pooled::NAME, site, &sites)?;
-        Ok(subjects)
+        let mut found = Found::new(site, wanted);
+        self.each::<Pooled>(io, |run, t| found.pooled(run, t, None))?;
+        found.subjects(Pooled::NAME)
     }
 
-    /// Pixels of sampled patches, by (image, kind, index, draw).
-    pub(crate) fn pixels(&self, io: &ShardIo<'_>) -> Result<BTreeMap<PixelKey, Vec<f32>>, StageError> {
-        let mut pixels = BTreeMap::new();
+    /// The same tokens with their vectors left in the parts.
+    pub(crate) fn places_of_tokens(
+        &self,
+        io: &ShardIo<'_>,
+        site: &str,
+        wanted: &[String],
+    ) -> Result<(Subjects, Parts<TokenVectors>), StageError> {
+        let (runs, paths) = self.paths(io, TokenVectors::NAME)?;
+        let parts = Parts::<TokenVectors>::open(&paths, |t| &t.vector)?;
+        let mut found = Found::new(site, wanted);
+        parts.each(|part, group, t| Ok(found.tokens(runs[part as usize], t, Some((part, group)))?))?;
+        Ok((found.subjects(TokenVectors::NAME)?, parts))
+    }
+
+    /// The same whole-image vectors, left in the parts.
+    pub(crate) fn places_of_pooled(
+        &self,
+        io: &ShardIo<'_>,
+        site: &str,
+        wanted: &[String],
+    ) -> Result<(Subjects, Parts<Pooled>), StageError> {
+        let (runs, paths) = self.paths(io, Pooled::NAME)?;
+        let parts = Parts::<Pooled>::open(&paths, |t| &t.vector)?;
+        let mut found = Found::new(site, wanted);
+        parts.each(|part, group, t| Ok(found.pooled(runs[part as usize], t, Some((part, group)))?))?;
+        Ok((found.subjects(Pooled::NAME)?, parts))
+    }
+
+    /// The parts of a table, each with its run.
+    fn paths(&self, io: &ShardIo<'_>, table: &str) -> Result<(Vec<u8>, Vec<PathBuf>), StageError> {
+        let (mut runs, mut paths) = (Vec::new(), Vec::new());
+        for (run, tables) in [(0, self.train), (1, self.test)] {
+            for input in tables.iter().filter(|t| t.table == table) {
+                let parts = io.parts_of(input)?;
+                runs.extend(parts.iter().map(|_| run));
+                paths.extend(parts);
+            }
+        }
+        Ok((runs, paths))
+    }
+
+    /// Rows of a table in both runs, by its parts' footers.
+    pub(crate) fn rows<T: Table>(&self, io: &ShardIo<'_>) -> Result<u64, StageError> {
+        let mut rows = 0;
+        for path in self.paths(io, T::NAME)?.1 {
+            rows += PartGroups::<T>::open(&path)?.rows().iter().map(|&n| n as u64).sum::<u64>();
+        }
+        Ok(rows)
+    }
+
+    /// Pixels of sampled patches.
+    pub(crate) fn pixels(&self, io: &ShardIo<'_>) -> Result<PixelMap, StageError> {
+        let mut pixels = PixelMap::new();
         self.each::<TokenPixels>(io, |run, t| {
             for i in 0..t.rows() {
-                let key = ((run, t.image[i]), t.kind[i].to_string(), t.index[i], t.draw[i]);
-                pixels.insert(key, t.pixels.row(i).to_vec());
+                pixels.entry(((run, t.image[i]), t.index[i])).or_insert_with(|| t.pixels.row(i).to_vec());
             }
             Ok(())
         })?;
@@ -227,10 +266,71 @@ impl Runs<'_> {
     }
 }
 
-/// What identifies a sampled patch.
-pub(crate) type PixelKey = (ImageKey, String, u16, u16);
+/// Rows of one site, as they are found.
+struct Found<'a> {
+    site: &'a str,
+    wanted: &'a [String],
+    subjects: Subjects,
+    sites: BTreeSet<String>,
+}
 
-fn found(table: &'static str, site: &str, sites: &BTreeSet<String>) -> Result<(), ProbeError> {
+impl<'a> Found<'a> {
+    fn new(site: &'a str, wanted: &'a [String]) -> Self {
+        Self { site, wanted, subjects: Subjects::new(), sites: BTreeSet::new() }
+    }
+
+    /// Takes the wanted rows of a batch; of a row group (part, group) only where they lie.
+    fn tokens(&mut self, run: u8, t: &TokenVectors, of: Option<(u32, u32)>) -> Result<(), ProbeError> {
+        for i in 0..t.rows() {
+            if *t.site[i] != *self.site {
+                self.sites.insert(t.site[i].to_string());
+                continue;
+            }
+            self.sites.insert(self.site.to_owned());
+            let kind = &*t.kind[i];
+            let subject = if kind == "register" { format!("register_{}", t.index[i]) } else { kind.to_owned() };
+            if !self.wanted.is_empty() && !self.wanted.contains(&subject) {
+                continue;
+            }
+            let token = Token {
+                image: (run, t.image[i]),
+                draw: t.draw[i],
+                index: t.index[i],
+                cell: (t.row[i].unwrap_or(0), t.col[i].unwrap_or(0)),
+                norm: Some(t.norm[i]),
+                vector: t.vector.row(i),
+            };
+            let place = of.map(|(part, group)| Place { part, group, row: i as u32 });
+            self.subjects.entry(subject).or_default().push(&token, place)?;
+        }
+        Ok(())
+    }
+
+    /// The same of whole-image vectors.
+    fn pooled(&mut self, run: u8, t: &Pooled, of: Option<(u32, u32)>) -> Result<(), ProbeError> {
+        for i in 0..t.rows() {
+            self.sites.insert(t.site[i].to_string());
+            if *t.site[i] != *self.site || !self.wanted.is_empty() && !self.wanted.iter().any(|w| **w == *t.pool[i]) {
+                continue;
+            }
+            let image = (run, t.image[i]);
+            let token = Token { image, draw: 0, index: 0, cell: (0, 0), norm: None, vector: t.vector.row(i) };
+            let place = of.map(|(part, group)| Place { part, group, row: i as u32 });
+            self.subjects.entry(t.pool[i].to_string()).or_default().push(&token, place)?;
+        }
+        Ok(())
+    }
+
+    fn subjects(self, table: &'static str) -> Result<Subjects, StageError> {
+        found(table, self.site, &self.sites)?;
+        Ok(self.subjects)
+    }
+}
+
+/// Pixels by image and patch, whatever the patch was drawn for.
+pub(crate) type PixelMap = BTreeMap<(ImageKey, u16), Vec<f32>>;
+
+pub(crate) fn found(table: &'static str, site: &str, sites: &BTreeSet<String>) -> Result<(), ProbeError> {
     // A table without rows is an empty dataset, which the experiments count; a table of other sites is a mistake.
     if sites.is_empty() || sites.contains(site) {
         return Ok(());

@@ -9,6 +9,8 @@ pub(crate) struct Score {
     pub subject: String,
     pub site: String,
     pub metric: &'static str,
+    /// Neighbours that voted: the end of the metric's name.
+    pub k: Option<u32>,
     pub value: Option<f64>,
     pub std: Option<f64>,
     pub stderr: Option<f64>,
@@ -25,7 +27,10 @@ impl Score {
         scores.experiment.push(self.experiment.into());
         scores.subject.push(self.subject.into());
         scores.site.push(self.site.into());
-        scores.metric.push(self.metric.into());
+        scores.metric.push(match self.k {
+            None => self.metric.into(),
+            Some(k) => format!("{}_k{k}", self.metric).into(),
+        });
         scores.value.push(self.value.filter(|v| v.is_finite()));
         scores.std.push(self.std);
         scores.stderr.push(self.stderr);

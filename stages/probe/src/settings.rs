@@ -15,6 +15,7 @@ impl Experiment {
             Self::TokenClass(e) | Self::PooledClass(e) | Self::MultiLabel(e) => {
                 vec![regularisation(&e.protocol.regularisation), scaling(e.protocol.logistic.standardise)]
             }
+            Self::Knn(e) => vec![e.settings()],
             Self::Position(e) => {
                 let model = match &e.model {
                     PositionModel::Softmax { c, logistic } => vec![format!("C = {c}"), scaling(logistic.standardise)],

@@ -5,11 +5,15 @@ use schemas::tables::Scores;
 use schemas::{Canonical, Meaning, Table};
 use serde::{Deserialize, Serialize};
 
+use crate::class_cost::ClassTask;
+use crate::classify::Regularisation;
 use crate::error::ProbeError;
+use crate::knn::Knn;
 use crate::pixels::Pixels;
-use crate::position::Position;
+use crate::position::{Position, PositionModel};
 use crate::samples::{Runs, patch_kinds};
 use crate::split::Split;
+use crate::streamed::{MEMORY_BYTES, Reading, SMALL};
 use crate::token_class::VectorClass;
 
 /// A probe with its parameters.
@@ -22,6 +26,8 @@ pub enum Experiment {
     PooledClass(VectorClass),
     /// Several classes from one token.
     MultiLabel(VectorClass),
+    /// Classes from the nearest training images.
+    Knn(Knn),
     /// The place of a patch.
     Position(Position),
     /// The pixels of a patch.
@@ -37,6 +43,7 @@ impl Experiment {
             Self::TokenClass(_) => "token_class",
             Self::PooledClass(_) => "pooled_class",
             Self::MultiLabel(_) => "multi_label",
+            Self::Knn(_) => "knn",
             Self::Position(_) => "position",
             Self::Pixels(_) => "pixels",
         }
@@ -46,7 +53,7 @@ impl Experiment {
     pub fn tables(&self) -> &'static [&'static str] {
         match self {
             Self::TokenClass(_) | Self::MultiLabel(_) | Self::Position(_) => &["images", "token_vectors"],
-            Self::PooledClass(_) => &["images", "pooled"],
+            Self::PooledClass(_) | Self::Knn(_) => &["images", "pooled"],
             Self::Pixels(_) => &["images", "token_vectors", "token_pixels"],
         }
     }
@@ -54,6 +61,7 @@ impl Experiment {
     pub(crate) fn split(&self) -> Split {
         match self {
             Self::TokenClass(e) | Self::PooledClass(e) | Self::MultiLabel(e) => e.protocol.split,
+            Self::Knn(e) => e.split,
             Self::Position(e) => e.split,
             Self::Pixels(e) => e.split,
         }
@@ -71,6 +79,7 @@ impl Experiment {
                 }
             }
             Self::PooledClass(e) => e.protocol.check(),
+            Self::Knn(e) => e.check(),
             Self::Position(e) => e.check(),
             Self::Pixels(e) => e.check(),
         }
@@ -78,7 +87,8 @@ impl Experiment {
 }
 
 /// One experiment on finished tables. History of versions: 1, the first; 2, classes of two runs are matched by name,
-/// and one position model for all kinds has one split for all kinds; 3, a doubtful choice of C is noted.
+/// and one position model for all kinds has one split for all kinds; 3, a doubtful choice of C is noted; 4, fits too large for
+/// memory are streamed, and the share of images among the five likeliest classes is told.
 #[derive(Debug, Clone)]
 pub struct ProbeStage {
     experiment: Experiment,
@@ -87,6 +97,10 @@ pub struct ProbeStage {
     partition: Partition,
     /// Channels of a vector and threads that fit, for the estimate alone.
     size: (usize, usize),
+    /// Classes, for the estimate alone.
+    classes: Option<usize>,
+    /// Bytes of vectors that may be held, and what counts as a small fit.
+    limits: (u64, usize),
 }
 
 /// Copies of a task's vectors in f64 while it is fitted: as read, scaled or selected, and the solver's own.
@@ -115,13 +129,31 @@ impl ProbeStage {
             Ok(tables.iter().filter(|t| experiment.tables().contains(&t.table)).cloned().collect())
         };
         let (train, test) = (needed(train)?, test.map(needed).transpose()?.unwrap_or_default());
-        Ok(Self { experiment, train, test, partition, size: (768, 1) })
+        let limits = (MEMORY_BYTES, SMALL);
+        Ok(Self { experiment, train, test, partition, size: (768, 1), classes: None, limits })
     }
 
     /// The same with a better estimate: channels of a vector, and threads that fit at once.
     #[must_use]
     pub fn sized(self, width: usize, threads: usize) -> Self {
         Self { size: (width, threads.max(1)), ..self }
+    }
+
+    /// The same with a better estimate of time: the number of classes.
+    #[must_use]
+    pub fn of_classes(self, classes: usize) -> Self {
+        Self { classes: Some(classes), ..self }
+    }
+
+    /// The same holding at most so many bytes of vectors at once; what exceeds them is read again in every pass. The
+    /// numbers stay the same.
+    #[must_use]
+    pub fn within(self, memory_bytes: u64) -> Self {
+        Self { limits: (memory_bytes, self.limits.1), ..self }
+    }
+
+    fn reading(&self) -> Reading<'static> {
+        Reading { parts: None, memory_bytes: self.limits.0, small: self.limits.1 }
     }
 }
 
@@ -131,7 +163,7 @@ impl Stage for ProbeStage {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn detail(&self) -> String {
@@ -139,6 +171,7 @@ impl Stage for ProbeStage {
             Experiment::TokenClass(e) | Experiment::PooledClass(e) | Experiment::MultiLabel(e) => {
                 (&e.site, &e.subjects)
             }
+            Experiment::Knn(e) => (&e.site, &e.subjects),
             Experiment::Position(e) => (&e.site, &e.subjects),
             Experiment::Pixels(e) => (&e.site, &e.subjects),
         };
@@ -170,6 +203,7 @@ impl Stage for ProbeStage {
         // Rows that are fitted at once: a task of a class is one vector per image; a place is read from all kinds.
         let fitted = match &self.experiment {
             Experiment::TokenClass(_) | Experiment::PooledClass(_) => vectors.min(threads * of("images")),
+            Experiment::Knn(_) => 0,
             // Each class has a copy of its own.
             Experiment::MultiLabel(_) => 2 * vectors.min(threads * of("images")),
             Experiment::Position(e) if e.separate => vectors * threads.min(2) / 2,
@@ -179,12 +213,32 @@ impl Stage for ProbeStage {
         // A patch has about as many pixels as a small model has channels.
         let read = 4 * (vectors * width + of("token_pixels") * 588);
         let scores = engine::stage::TableSize { rows: 64, bytes: 16 << 10 };
+        // A second or so per ten thousand vectors of 768 channels.
+        let (mut host_bytes, mut secs) = (read + 8 * COPIES * fitted * width, (vectors * width) as f64 / 7.68e6);
+        if let Experiment::Knn(e) = &self.experiment {
+            (host_bytes, secs) = (e.host_bytes(of("images"), width), e.secs(of("images"), vectors, width, threads));
+        }
+        let images = of("images");
+        let classes = self.classes.map_or_else(|| ClassTask::guessed_classes(images), |classes| classes as u64);
+        let task = ClassTask { vectors, images, width, classes, threads };
+        if let Experiment::TokenClass(e) | Experiment::PooledClass(e) = &self.experiment
+            && task.is_large(self.reading())
+        {
+            (host_bytes, secs) = task.cost(&e.protocol.regularisation, self.reading());
+        }
+        // One fit to all tokens of a common grid of 16×16.
+        let place = ClassTask { images: vectors, classes: 256, ..task };
+        if let Experiment::Position(Position { model: PositionModel::Softmax { c, .. }, .. }) = &self.experiment
+            && place.is_large(self.reading())
+        {
+            let reading = Reading { memory_bytes: u64::MAX, ..self.reading() };
+            (host_bytes, secs) = place.cost(&Regularisation::Fixed { c: *c }, reading);
+        }
         Estimate {
             items: 1,
             tables: [(Scores::NAME, scores)].into(),
-            host_bytes: read + 8 * COPIES * fitted * width,
-            // A second or so per ten thousand vectors of 768 channels.
-            secs: 0.1 + (vectors * width) as f64 / 7.68e6,
+            host_bytes,
+            secs: 0.1 + secs,
             ..Estimate::default()
         }
     }
@@ -194,24 +248,19 @@ impl Stage for ProbeStage {
         let cancel = io.cancel_flag();
         let mut encoded = runs.images(io)?;
         let strangers = match &self.experiment {
-            Experiment::TokenClass(_) | Experiment::PooledClass(_) => encoded.match_classes(),
+            Experiment::TokenClass(_) | Experiment::PooledClass(_) | Experiment::Knn(_) => encoded.match_classes(),
             // Classes have names here, not numbers.
             Experiment::MultiLabel(_) | Experiment::Position(_) | Experiment::Pixels(_) => 0,
         };
         let (images, grids) = (&encoded.labelled, &encoded.grids);
         let found = match &self.experiment {
-            Experiment::TokenClass(e) => {
-                let tokens = runs.tokens(io, &e.site, &e.subjects)?;
-                e.run(self.experiment.name(), &tokens, images, cancel)?
-            }
-            Experiment::PooledClass(e) => {
-                let pooled = runs.pooled(io, &e.site, &e.subjects)?;
-                e.run(self.experiment.name(), &pooled, images, cancel)?
-            }
+            Experiment::TokenClass(e) => e.of_tokens((&runs, io), &encoded, self.size.0, self.reading())?,
+            Experiment::PooledClass(e) => e.of_pooled((&runs, io), &encoded, self.size.0, self.reading())?,
             Experiment::MultiLabel(e) => {
                 let tokens = runs.tokens(io, &e.site, &e.subjects)?;
                 e.run_multi(self.experiment.name(), &tokens, images, &encoded.classes, cancel)?
             }
+            Experiment::Knn(e) => e.run(self.experiment.name(), &runs, &encoded, io)?,
             Experiment::Position(e) => {
                 e.run(&runs.tokens(io, &e.site, &patch_kinds(&e.subjects))?, images, grids, cancel)?
             }

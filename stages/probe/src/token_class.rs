@@ -5,6 +5,9 @@
 //! standard deviation over draws. Images without a token of the kind are left out and counted. `pooled_class` is the
 //! same on whole-image vectors (CLS of a block, mean of the patches).
 //!
+//! With more than five classes, also the share of images whose class is among the five most likely. What is too large
+//! for a fit in memory is fitted in blocks (`streamed.rs`), one task after the other.
+//!
 //! The standard error is the binomial one of the test images. Draws do not shrink it: they share those images.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,12 +17,13 @@ use engine::StageError;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::classify::{Outcome, Protocol, classify, reservations};
+use crate::classify::{Outcome, Protocol, classify, classify_streamed, reservations};
 use crate::error::ProbeError;
 use crate::logistic::Design;
 use crate::samples::{Samples, Subjects};
 use crate::score::{Score, mean, sample_std};
 use crate::split::{ImageKey, Labelled};
+use crate::streamed::{Chosen, Reading, Source};
 
 /// Parameters of a classification from single vectors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,6 +55,7 @@ impl VectorClass {
         experiment: &str,
         subjects: &Subjects,
         images: &[Labelled],
+        reading: Reading<'_>,
         cancel: &AtomicBool,
     ) -> Result<Vec<Score>, StageError> {
         let labels: BTreeMap<ImageKey, u32> =
@@ -63,15 +68,20 @@ impl VectorClass {
         let nothing = Samples::default();
         let tasks = self.tasks(subjects, &nothing, |image| labels.contains_key(image));
 
-        let outcomes: Vec<Option<Outcome>> = tasks
-            .par_iter()
-            .map(|(_, task)| {
-                if cancel.load(Ordering::Relaxed) {
-                    return Err(StageError::interrupted());
-                }
-                Ok(self.one(task, &labels, &labelled)?)
-            })
-            .collect::<Result<_, StageError>>()?;
+        let classes = labels.values().collect::<BTreeSet<_>>().len();
+        let large = |task: &Task<'_>| reading.is_large(task.rows.len(), task.samples.dim, classes);
+        let one = |(_, task): &(&String, Task<'_>)| {
+            if cancel.load(Ordering::Relaxed) {
+                return Err(StageError::interrupted());
+            }
+            self.one(task, &labels, &labelled, (reading, large(task)), cancel)
+        };
+        // A large fit keeps every thread busy by itself, and two would be two times the memory.
+        let outcomes: Vec<Option<Outcome>> = if reading.parts.is_some() || tasks.iter().any(|(_, task)| large(task)) {
+            tasks.iter().map(one).collect::<Result<_, _>>()?
+        } else {
+            tasks.par_iter().map(one).collect::<Result<_, _>>()?
+        };
 
         let mut scores = Vec::new();
         let mut at = 0;
@@ -118,17 +128,44 @@ impl VectorClass {
         task: &Task<'_>,
         labels: &BTreeMap<ImageKey, u32>,
         all: &[Labelled],
-    ) -> Result<Option<Outcome>, ProbeError> {
+        (reading, large): (Reading<'_>, bool),
+        cancel: &AtomicBool,
+    ) -> Result<Option<Outcome>, StageError> {
         let images: Vec<ImageKey> = task.rows.iter().map(|&i| task.samples.images[i]).collect();
         let (train, test) = self.protocol.split.apply(all, &images);
         if train.is_empty() || test.is_empty() {
             return Ok(None);
         }
-        let design = |side: &[usize]| {
-            let rows: Vec<usize> = side.iter().map(|&i| task.rows[i]).collect();
-            Design::new(task.samples.vectors(&rows), side.iter().map(|&i| labels[&images[i]]).collect())
+        let labels_of = |side: &[usize]| side.iter().map(|&i| labels[&images[i]]).collect::<Vec<u32>>();
+        let streamed = |source: &dyn Source, numbers: &[usize]| {
+            let chosen =
+                |side: &[usize]| Chosen::new(source, side.iter().map(|&i| numbers[i]).collect(), labels_of(side));
+            classify_streamed(&chosen(&train), &chosen(&test), &self.protocol, cancel)
         };
-        classify(&design(&train)?, &design(&test)?, &self.protocol)
+        let loaded;
+        let (samples, numbers) = match reading.parts {
+            None => (task.samples, task.rows.clone()),
+            Some(parts) => {
+                let places: Vec<_> = task.rows.iter().map(|&i| task.samples.places[i]).collect();
+                let left = parts.at(&places, task.samples.dim);
+                let numbers: Vec<usize> = (0..places.len()).collect();
+                if large && !reading.fits(places.len(), task.samples.dim) {
+                    return streamed(&*left, &numbers);
+                }
+                let mut values = vec![0.0; places.len() * task.samples.dim];
+                left.copy(&numbers, &mut values)?;
+                loaded = Samples { dim: task.samples.dim, values, ..Samples::default() };
+                (&loaded, numbers)
+            }
+        };
+        if large {
+            return streamed(samples, &numbers);
+        }
+        let design = |side: &[usize]| {
+            let rows: Vec<usize> = side.iter().map(|&i| numbers[i]).collect();
+            Design::new(samples.vectors(&rows), labels_of(side)).map_err(ProbeError::from)
+        };
+        Ok(classify(&design(&train)?, &design(&test)?, &self.protocol)?)
     }
 
     fn score(&self, experiment: &str, subject: &str, outcomes: &[Option<Outcome>], without: u32) -> Vec<Score> {
@@ -173,12 +210,21 @@ impl VectorClass {
             let values: Vec<f64> = done.iter().map(|o| value(o)).collect();
             Score { metric, value: mean(&values), std: sample_std(&values), ..base.clone() }
         };
-        vec![
-            accuracy,
-            macro_accuracy,
-            fact("objective_sum", |o| o.fit.objective),
-            fact("gradient_norm", |o| o.fit.gradient_norm),
-        ]
+        let mut scores = vec![accuracy, macro_accuracy];
+        if done.iter().any(|o| o.top5.is_some()) {
+            let top5 = |o: &Outcome| o.top5.unwrap_or(1.0);
+            let stderr = |o: &Outcome| {
+                let p = o.top5.unwrap_or(1.0);
+                (p * (1.0 - p) / o.n_test as f64).sqrt()
+            };
+            scores.push(of("top5_accuracy_frac", top5, Some(stderr)));
+        }
+        scores.push(fact("objective_sum", |o| o.fit.objective));
+        scores.push(fact("gradient_norm", |o| o.fit.gradient_norm));
+        if done.iter().any(|o| o.fit.rounding.is_some()) {
+            scores.push(fact("gradient_rounding_norm", |o| o.fit.rounding.unwrap_or(0.0)));
+        }
+        scores
     }
 }
 
@@ -219,7 +265,7 @@ mod tests {
 
     fn run(experiment: &VectorClass) -> Vec<Score> {
         let (subjects, images) = planted();
-        experiment.run("token_class", &subjects, &images, &AtomicBool::new(false)).unwrap()
+        experiment.run("token_class", &subjects, &images, Reading::default(), &AtomicBool::new(false)).unwrap()
     }
 
     fn study() -> VectorClass {
@@ -299,7 +345,8 @@ mod tests {
             samples.images.iter_mut().for_each(|k| k.0 = u8::from(k.1 >= 90));
         }
         let experiment = VectorClass { protocol: Protocol::fixed_c(1.0, Split::Datasets), ..study() };
-        let scores = experiment.run("token_class", &subjects, &images, &AtomicBool::new(false)).unwrap();
+        let scores =
+            experiment.run("token_class", &subjects, &images, Reading::default(), &AtomicBool::new(false)).unwrap();
         assert_eq!(get(&scores, "cls", "accuracy_frac").n, 30);
     }
 
@@ -309,6 +356,6 @@ mod tests {
         for image in &mut images {
             image.1 = None;
         }
-        assert!(study().run("token_class", &subjects, &images, &AtomicBool::new(false)).is_err());
+        assert!(study().run("token_class", &subjects, &images, Reading::default(), &AtomicBool::new(false)).is_err());
     }
 }

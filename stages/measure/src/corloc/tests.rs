@@ -1,4 +1,4 @@
-//! Overlaps against torchvision, and scores that can be counted by hand.
+//! Overlaps against torchvision and pycocotools, and scores that can be counted by hand.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::*;
@@ -19,6 +19,28 @@ fn overlaps_are_those_of_torchvision() {
         halves += usize::from(all[8] >= 0.5);
     }
     assert!(PAIRS.lines().count() == 200 && halves > 30);
+}
+
+/// Boxes as x, y, width, height and their overlap by pycocotools; `tests/golden/lost/iou_coco.py` writes them.
+const COCO_PAIRS: &str = include_str!("../../../../tests/golden/lost/iou_coco.txt");
+
+/// Breaks when overlaps of fractions of a pixel are rounded, or ε weighs more than the rounding of f32 does.
+#[test]
+fn overlaps_are_those_of_pycocotools() {
+    let (mut halves, mut apart) = (0, 0);
+    for line in COCO_PAIRS.lines() {
+        let all: Vec<f64> = line.split(' ').map(|x| x.parse().unwrap()).collect();
+        let area = |at: usize| {
+            let [x, y, width, height] = [all[at], all[at + 1], all[at + 2], all[at + 3]];
+            [x, y, x + width, y + height].map(|corner| corner as f32)
+        };
+        let found = f64::from(iou(area(0), area(4)));
+        assert!((found - all[8]).abs() < 2e-6, "{line}: {found}");
+        assert_eq!(found >= 0.5, all[8] >= 0.5, "{line}: {found}");
+        halves += usize::from(all[8] >= 0.5);
+        apart += usize::from(all[8] == 0.0);
+    }
+    assert!(COCO_PAIRS.lines().count() == 120 && halves > 30 && apart > 10);
 }
 
 /// Breaks when ε decides what it should not: 50 of 100 px are half, as the reference counts in f32.

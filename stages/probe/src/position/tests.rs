@@ -86,6 +86,33 @@ fn one_model_for_all_kinds_is_not_tested_on_images_that_taught_it() {
     }
 }
 
+/// The way of large problems on tokens that fit. Breaks when a part's rows are counted from another's start.
+#[test]
+fn streamed_cells_are_those_of_the_fit_in_memory() {
+    let (subjects, images, grids) = planted(0.8);
+    let probe = Position { separate: false, ..softmax() };
+    let PositionModel::Softmax { c, logistic } = probe.model else { panic!("the model is a softmax") };
+    let cancel = AtomicBool::new(false);
+    let kinds = [&subjects["normal"], &subjects["outlier"]];
+    let sides = probe.sides(&images, &kinds);
+    let parts = |test: bool| -> Vec<(&Samples, Vec<usize>)> {
+        kinds
+            .into_iter()
+            .zip(&sides)
+            .map(|(kind, side)| (kind, if test { side.1.clone() } else { side.0.clone() }))
+            .collect()
+    };
+    let (train, test) = (Side::of(&parts(false)), Side::of(&parts(true)));
+    assert!(!train.is_large(grids[0]));
+    let whole = probe.predict(grids[0], &train, &[Side::of(&parts(true))], &cancel).unwrap().remove(0).unwrap();
+    let (cells, converged) = train.streamed_cells(&[test], c, logistic, &cancel).unwrap();
+    let tested = Side::of(&parts(true));
+    let hits = cells[0].iter().zip(&tested.cells).filter(|(found, cell)| **found == code(**cell)).count();
+    assert!(converged && cells[0].len() == tested.cells.len());
+    assert!((whole.hits.iter().sum::<f64>() - hits as f64).abs() < 1.5, "{hits}");
+    assert!(hits > tested.cells.len() / 4);
+}
+
 #[test]
 fn least_squares_finds_a_linear_place() {
     // Row = Σ r·[row = r] is linear in the one-hot code.
