@@ -3,3 +3,5 @@
 
 pub mod dense;
 pub mod linear_eval;
+mod matmul;
+mod random;

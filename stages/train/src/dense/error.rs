@@ -1,0 +1,157 @@
+//! What can go wrong with a dense head.
+
+use engine::{ErrorKind, StageError};
+use thiserror::Error;
+
+/// A dense head that cannot be trained or judged.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub enum DenseError {
+    /// A number of the recipe is out of range.
+    #[error("head: `{name}` = {value} is out of range")]
+    Range {
+        /// Which.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// Standardised features and layers that do not take them.
+    #[error("head: `standardise` is for a 1x1 convolution without batch normalisation")]
+    Standardised,
+    /// A list of the parameters is empty.
+    #[error("head: `{0}` names nothing")]
+    Nothing(&'static str),
+    /// An input lacks a table.
+    #[error("head: the {run} run has no table `{table}`")]
+    Table {
+        /// `training` or `test`.
+        run: &'static str,
+        /// Table.
+        table: &'static str,
+    },
+    /// A view lacks a site.
+    #[error("view {view} of image {image} has no features at `{site}`")]
+    Site {
+        /// Image.
+        image: u32,
+        /// View.
+        view: u16,
+        /// Site asked for.
+        site: String,
+    },
+    /// The head reads CLS.
+    #[error("the head reads CLS, and the features have none")]
+    Cls,
+    /// A row's numbers do not fit its bytes or each other.
+    #[error("{what} of image {image} is damaged: {why}")]
+    Shape {
+        /// Image.
+        image: u32,
+        /// Features or truth.
+        what: &'static str,
+        /// What does not fit.
+        why: String,
+    },
+    /// Features of two models.
+    #[error(
+        "features of {found} channels at image {image} where others have {wanted}; the runs are of different models"
+    )]
+    Width {
+        /// Image.
+        image: u32,
+        /// Channels found.
+        found: usize,
+        /// Channels of the first.
+        wanted: usize,
+    },
+    /// A feature is not a number.
+    #[error("features of view {view} of image {image} hold a value that is not finite")]
+    NotFinite {
+        /// Image.
+        image: u32,
+        /// View.
+        view: u16,
+    },
+    /// A raw label beyond the classes.
+    #[error("image {image} has the label {label}, which is none of the {classes} classes")]
+    Label {
+        /// Image.
+        image: u32,
+        /// Raw label.
+        label: u8,
+        /// Classes of the recipe.
+        classes: u16,
+    },
+    /// Nothing to train on or to judge by.
+    #[error("no {run} view has both features and a truth of kind `{kind}` in which something is labelled")]
+    Empty {
+        /// `training` or `test`.
+        run: &'static str,
+        /// `segments` or `depth`.
+        kind: &'static str,
+    },
+    /// A truth without features.
+    #[error("image {image} has a truth but no features; the tables are of different runs")]
+    Features {
+        /// Image.
+        image: u32,
+    },
+    /// A truth of an image, and a view of a part of it.
+    #[error("view {view} of image {image} is a part of it, but the truth is of the whole image")]
+    Part {
+        /// Image.
+        image: u32,
+        /// View.
+        view: u16,
+    },
+    /// Views that leave a hole.
+    #[error("no view of image {image} covers row {row} everywhere")]
+    Hole {
+        /// Image.
+        image: u32,
+        /// Row of the resized image.
+        row: usize,
+    },
+    /// Views of two sizes of one image.
+    #[error("views of image {image} are of images of different sizes")]
+    Sizes {
+        /// Image.
+        image: u32,
+    },
+    /// The loss left the numbers.
+    #[error("the loss at step {step} of `{head}` is not finite")]
+    Diverged {
+        /// Head.
+        head: String,
+        /// Step.
+        step: u64,
+    },
+}
+
+impl From<DenseError> for StageError {
+    fn from(e: DenseError) -> Self {
+        let (kind, fix) = match &e {
+            DenseError::Range { .. } | DenseError::Nothing(_) | DenseError::Standardised => {
+                (ErrorKind::Config, "correct the study file")
+            }
+            DenseError::Table { .. } => (ErrorKind::Bug, "please report this"),
+            DenseError::Cls => (ErrorKind::Config, "let `densify` keep CLS too"),
+            DenseError::Site { .. } => (ErrorKind::Config, "ask for sites that `densify` writes"),
+            DenseError::Label { .. } => {
+                (ErrorKind::Config, "give the number of classes, or name the label among those to ignore")
+            }
+            DenseError::Empty { .. } => (ErrorKind::Config, "choose a dataset with annotations of this kind"),
+            DenseError::Part { .. } => (ErrorKind::Config, "let the training views carry truths of their own"),
+            DenseError::Hole { .. } => (ErrorKind::Config, "make the stride of the windows no longer than their side"),
+            DenseError::Sizes { .. } => (ErrorKind::Config, "judge views of one size of each image"),
+            DenseError::Width { .. } => (ErrorKind::Config, "train and judge on features of one model"),
+            DenseError::Diverged { .. } => (ErrorKind::Config, "lower the learning rate"),
+            DenseError::NotFinite { .. } => {
+                (ErrorKind::Missing, "look at the model: a feature beyond the range of f16 (65504) becomes infinite")
+            }
+            DenseError::Shape { .. } | DenseError::Features { .. } => {
+                (ErrorKind::Missing, "delete the run's folder to have it made again")
+            }
+        };
+        Self::new(kind, &e, "", fix)
+    }
+}

@@ -1,0 +1,229 @@
+//! The views of a run with their truths: which there are, and each in turn.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use engine::{ShardIo, StageError};
+use rayon::prelude::*;
+use schemas::Name;
+use schemas::tables::{Dense, TruthMaps};
+
+use super::error::DenseError;
+use super::features::Features;
+use super::groups::{Groups, Spot};
+use super::net::{Moments, Sums};
+use super::recipe::Recipe;
+use super::truths::{Prior, Truth};
+use crate::random::SplitMix64;
+
+/// Of which images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    All,
+    /// Images whose number leaves n − 1 when divided by n, or those that do not.
+    Every(u32, bool),
+}
+
+impl Part {
+    fn has(self, image: u32) -> bool {
+        match self {
+            Self::All => true,
+            Self::Every(nth, own) => (image % nth == nth - 1) == own,
+        }
+    }
+}
+
+/// A run's features and truths.
+pub(crate) struct Samples {
+    run: &'static str,
+    recipe: Recipe,
+    features: Groups<Dense>,
+    truths: Groups<TruthMaps>,
+    sites: usize,
+    /// Image and view of each view that has features at every site; its spots are `sites` of `spots`.
+    views: Vec<(u32, u16)>,
+    spots: Vec<Spot>,
+    /// Image, and view unless the map is of the whole image.
+    maps: BTreeMap<(u32, Option<u16>), Spot>,
+    /// Channels of a site.
+    pub width: usize,
+    /// What the truths say all together.
+    pub prior: Prior,
+}
+
+/// What a truth is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Judged {
+    image: u32,
+    view: Option<u16>,
+}
+
+impl Samples {
+    /// Finds what there is, and looks at every truth once.
+    pub(crate) fn open(
+        run: &'static str,
+        (dense, truth_maps): (&[PathBuf], &[PathBuf]),
+        sites: &[String],
+        recipe: &Recipe,
+        (part, bound): (Part, usize),
+    ) -> Result<Self, StageError> {
+        let features = Groups::<Dense>::open(dense, bound)?;
+        let truths = Groups::<TruthMaps>::open(truth_maps, bound / 4)?;
+        let keys = features.keys(|part, group| {
+            let (images, views) = (part.column::<Vec<u32>>(group, "image")?, part.column::<Vec<u16>>(group, "view")?);
+            let sites_of = part.column::<Vec<Name>>(group, "site")?;
+            let site = sites_of.into_iter().map(|name| sites.iter().position(|site| **site == *name));
+            Ok(images.into_iter().zip(views).zip(site).collect())
+        })?;
+        let mut found: BTreeMap<(u32, u16), Vec<Option<Spot>>> = BTreeMap::new();
+        for &(spot, (key, site)) in &keys {
+            if let (true, Some(site)) = (part.has(key.0), site) {
+                found.entry(key).or_insert_with(|| vec![None; sites.len()])[site] = Some(spot);
+            }
+        }
+        if let (true, Some((_, ((image, view), _)))) = (found.is_empty(), keys.iter().find(|k| part.has(k.1.0.0))) {
+            return Err(DenseError::Site { image: *image, view: *view, site: sites.join(", ") }.into());
+        }
+        let (mut views, mut spots) = (Vec::with_capacity(found.len()), Vec::new());
+        for ((image, view), own) in found {
+            for (spot, site) in own.into_iter().zip(sites) {
+                spots.push(spot.ok_or_else(|| DenseError::Site { image, view, site: site.clone() })?);
+            }
+            views.push((image, view));
+        }
+        let keys = truths.keys(|part, group| {
+            let kinds = part.column::<Vec<Name>>(group, "kind")?;
+            let images = part.column::<Vec<u32>>(group, "image")?;
+            let views = part.column::<Vec<Option<u16>>>(group, "view")?;
+            Ok(images.into_iter().zip(views).zip(kinds).collect())
+        })?;
+        let own = keys.into_iter().filter(|(_, (key, kind))| **kind == *recipe.kind() && part.has(key.0));
+        let maps = own.map(|(spot, (key, _))| (key, spot)).collect();
+        let prior = Prior::new(recipe);
+        let mut samples = Self {
+            run,
+            recipe: recipe.clone(),
+            features,
+            truths,
+            sites: sites.len(),
+            views,
+            spots,
+            maps,
+            width: 0,
+            prior,
+        };
+        if samples.look_at_truths()? == 0 || samples.views.is_empty() {
+            return Err(samples.empty().into());
+        }
+        samples.width = samples.view(0)?.width;
+        Ok(samples)
+    }
+
+    /// Counts what they say: pixels that say something. A damaged map, or one with a label that is no class, is found
+    /// here and not after hours of training.
+    fn look_at_truths(&mut self) -> Result<u64, StageError> {
+        let mut known = 0;
+        for spot in self.maps.values() {
+            let (table, row) = self.truths.row(*spot)?;
+            let truth = Truth::of_row(&table, row, &self.recipe)?;
+            self.prior.count(&truth);
+            known += truth.known();
+        }
+        Ok(known)
+    }
+
+    fn empty(&self) -> DenseError {
+        DenseError::Empty { run: self.run, kind: self.recipe.kind() }
+    }
+
+    /// Views to train on, with the map of each: its own, or that of its image. With a seed for it, the maps are handed
+    /// round among the views: whatever a head then learns is not in the features.
+    pub(crate) fn to_train(&self, exchanged: Option<u64>) -> Result<Vec<(u32, Spot)>, DenseError> {
+        let own = |&(image, view): &(u32, u16)| {
+            self.maps.get(&(image, Some(view))).or_else(|| self.maps.get(&(image, None))).copied()
+        };
+        let mut pairs: Vec<(u32, Spot)> =
+            self.views.iter().enumerate().filter_map(|(i, key)| Some((i as u32, own(key)?))).collect();
+        if pairs.is_empty() {
+            return Err(self.empty());
+        }
+        if let Some(seed) = exchanged {
+            let maps: Vec<Spot> = pairs.iter().map(|p| p.1).collect();
+            let order = SplitMix64::new(seed, u64::MAX).permutation(maps.len());
+            // Each takes that of the next one in a random order, so that none keeps its own.
+            let next = order.iter().cycle().skip(1);
+            order.iter().zip(next).for_each(|(&one, &other)| pairs[one as usize].1 = maps[other as usize]);
+        }
+        Ok(pairs)
+    }
+
+    /// Mean and standard deviation of each channel over views to train on.
+    pub(crate) fn scaling(&self, pairs: &[(u32, Spot)], io: &ShardIo<'_>) -> Result<Moments, StageError> {
+        let mut all = Sums::none(self.width * self.sites);
+        for chunk in pairs.chunks(64) {
+            if io.cancelled() {
+                return Err(StageError::interrupted());
+            }
+            let sums = chunk.par_iter().map(|(view, _)| Ok(Sums::of(&self.view(*view as usize)?)));
+            for sums in sums.collect::<Result<Vec<Sums>, StageError>>()? {
+                all.add(&sums);
+            }
+        }
+        Ok(all.moments())
+    }
+
+    /// One view to train on.
+    pub(crate) fn pair(&self, (view, map): (u32, Spot)) -> Result<(Features, Truth), StageError> {
+        let features = self.view(view as usize)?;
+        let (table, row) = self.truths.row(map)?;
+        let mut truth = Truth::of_row(&table, row, &self.recipe)?;
+        if table.view[row].is_none() {
+            let (image, view) = self.views[view as usize];
+            if !features.place.is_whole() {
+                return Err(DenseError::Part { image, view }.into());
+            }
+            if features.place.mirrored {
+                truth = truth.mirrored();
+            }
+        }
+        Ok((features, truth))
+    }
+
+    fn view(&self, view: usize) -> Result<Features, StageError> {
+        let spots = &self.spots[view * self.sites..(view + 1) * self.sites];
+        let rows = spots.iter().map(|&spot| self.features.row(spot)).collect::<Result<Vec<_>, _>>()?;
+        let features = Features::of_rows(rows.iter().map(|(table, row)| (&**table, *row)))?;
+        if self.width != 0 && features.width != self.width {
+            let (image, found) = (features.image, features.width);
+            return Err(DenseError::Width { image, found, wanted: self.width }.into());
+        }
+        if self.recipe.reads_cls() && features.cls.is_empty() {
+            return Err(DenseError::Cls.into());
+        }
+        Ok(features)
+    }
+
+    /// Everything that is to be judged, by image and view. An image that has a map of itself is judged by it alone.
+    pub(crate) fn to_judge(&self) -> Vec<Judged> {
+        let keys = self.maps.keys();
+        keys.filter(|(image, view)| view.is_none() || !self.maps.contains_key(&(*image, None)))
+            .map(|&(image, view)| Judged { image, view })
+            .collect()
+    }
+
+    /// The truth and the views that answer it.
+    pub(crate) fn judged(&self, judged: Judged) -> Result<(Truth, Vec<Features>), StageError> {
+        let Judged { image, view } = judged;
+        let spot = self.maps.get(&(image, view)).ok_or_else(|| self.empty())?;
+        let (table, row) = self.truths.row(*spot)?;
+        let truth = Truth::of_row(&table, row, &self.recipe)?;
+        let start = self.views.partition_point(|key| *key < (image, view.unwrap_or(0)));
+        let own =
+            self.views[start..].iter().take_while(|key| key.0 == image && view.is_none_or(|v| v == key.1)).count();
+        if own == 0 {
+            return Err(DenseError::Features { image }.into());
+        }
+        let views = (start..start + own).map(|i| self.view(i)).collect::<Result<_, _>>()?;
+        Ok((truth, views))
+    }
+}
