@@ -17,6 +17,7 @@ mod pooled;
 mod pooled_views;
 mod predictions;
 mod register_neurons;
+mod replicates;
 mod scores;
 mod skipped;
 mod token_pixels;
@@ -41,6 +42,7 @@ pub use pooled::Pooled;
 pub use pooled_views::PooledViews;
 pub use predictions::Predictions;
 pub use register_neurons::RegisterNeurons;
+pub use replicates::Replicates;
 pub use scores::Scores;
 pub use skipped::Skipped;
 pub use token_pixels::TokenPixels;
@@ -78,6 +80,7 @@ pub const ALL: &[Description] = &[
     describe::<Heads>(),
     describe::<Losses>(),
     describe::<Predictions>(),
+    describe::<Replicates>(),
 ];
 
 const fn describe<T: Table>() -> Description {
