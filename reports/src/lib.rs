@@ -10,6 +10,7 @@
 pub mod error;
 pub mod figures;
 pub mod models;
+pub mod pairs;
 pub mod parts;
 pub mod published;
 pub mod query;
@@ -23,5 +24,5 @@ pub mod write;
 
 pub use error::ReportError;
 pub use query::{QueryFormat, QueryOutput, query};
-pub use study::{Expect, Provenance, Source, Study, Subject, Truth};
+pub use study::{Card, Expect, Fact, Provenance, Source, Study, Subject, Truth};
 pub use write::{ReportWritten, check_wanted, write};

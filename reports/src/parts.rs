@@ -1,6 +1,7 @@
 //! The finished parts of a subject's tables. A part counts when its `.done` marker names its size; see
 //! [`engine::store`].
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use schemas::{Table, TableError, read_part_batches};
@@ -45,6 +46,12 @@ pub(crate) fn fenced<R>(path: &Path, call: impl FnOnce() -> R) -> Result<R, Repo
 pub(crate) enum Go {
     On,
     Stop,
+}
+
+/// One run's whole table; for tables of few rows.
+pub(crate) fn of_folder<T: Table>(subject: &Subject, folder: &Path) -> Result<T, ReportError> {
+    let tables = BTreeMap::from([(T::NAME.to_owned(), vec![folder.to_owned()])]);
+    whole(&Subject { tables, model: subject.model.clone(), dataset: subject.dataset.clone(), ..Subject::default() })
 }
 
 /// A subject's whole table; for tables of few rows.

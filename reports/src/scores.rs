@@ -13,7 +13,7 @@ use crate::parts;
 use crate::study::Subject;
 
 /// How the note of a control begins.
-const CONTROL: &str = "control:";
+pub(crate) const CONTROL: &str = "control:";
 
 /// One row of the `scores` table.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +47,11 @@ pub struct Score {
 impl Score {
     fn key(&self) -> [Name; 4] {
         [&self.experiment, &self.subject, &self.site, &self.metric].map(Name::clone)
+    }
+
+    /// Whether two are the same number, of two models: of as many images, fitted in one way.
+    pub(crate) fn is_alike(&self, other: &Self) -> bool {
+        self.key() == other.key() && self.settings == other.settings && self.n == other.n
     }
 
     fn is(&self, experiment: &str, subject: &str, metric: &str) -> bool {
@@ -92,10 +97,15 @@ fn mean(group: &[Score]) -> Score {
     Score { value, std, stderr, n, draws, images_without, note, ..group[0].clone() }
 }
 
+/// Whether the tables of an experiment have a row for each way of fitting.
+fn has_rows_of_its_own(experiment: &str) -> bool {
+    let experiment = experiment.strip_prefix("control_").unwrap_or(experiment);
+    experiment.ends_with("_class") || ["linear_eval", "knn", "zero_shot", "segmentation", "depth"].contains(&experiment)
+}
+
 /// The rows of one folder of a subject's scores.
 fn rows(subject: &Subject, folder: &PathBuf) -> Result<Vec<Score>, ReportError> {
-    let tables = BTreeMap::from([(schemas::tables::Scores::NAME.to_owned(), vec![folder.clone()])]);
-    let t: schemas::tables::Scores = parts::whole(&Subject { tables, ..subject.clone() })?;
+    let t: schemas::tables::Scores = parts::of_folder(subject, folder)?;
     let settings = subject.settings.get(folder).cloned().unwrap_or_default();
     let rows = (0..t.experiment.len()).map(|i| {
         let mut notes = vec![t.note[i].to_string()];
@@ -157,10 +167,9 @@ impl Scores {
         }
         for score in &mut self.0 {
             let all = seen.get(&score.key()).map_or(&[][..], Vec::as_slice);
-            // The tables of classes have a row for each way of fitting.
             let rivals: Vec<&str> = all
                 .iter()
-                .filter(|s| !score.experiment.ends_with("_class") || **s == score.settings)
+                .filter(|s| !has_rows_of_its_own(&score.experiment) || **s == score.settings)
                 .map(String::as_str)
                 .collect();
             if rivals.len() < 2 {
@@ -174,6 +183,11 @@ impl Scores {
             }
             score.note = if score.note.is_empty() { note } else { format!("{}; {note}", score.note) };
         }
+    }
+
+    /// Adds one that follows from others.
+    pub(crate) fn add(&mut self, score: Score) {
+        self.0.push(score);
     }
 
     /// Every score, in the order written.
@@ -251,6 +265,7 @@ mod tests {
         assert!(places[0].contains("fitted with C = 1; not shown: C = 9"), "{places:?}");
         // Rows of their own need no footnote; the same protocol twice does.
         assert_eq!(marked(vec![by("token_class", "C = 1"), by("token_class", "C = 9")]), ["", ""]);
+        assert_eq!(marked(vec![by("segmentation", "20 epochs"), by("segmentation", "50 epochs")]), ["", ""]);
         assert!(marked(vec![by("token_class", "C = 1"), by("token_class", "C = 1")])[0].contains("first of 2"));
     }
 

@@ -16,6 +16,32 @@ pub struct Study {
     pub notes: Vec<String>,
     /// Shards that are not finished, of how many; none where nothing is missing.
     pub missing: Option<(u64, u64)>,
+    /// What a health card says, in place of the sentences under the title.
+    pub card: Option<Card>,
+    /// Names of figures that are left out unless `wanted` names them.
+    pub omitted: Vec<String>,
+}
+
+/// One model at a glance.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Card {
+    /// The finding in a sentence.
+    pub verdict: String,
+    /// Whether it is a good one; none: it cannot be told.
+    pub good: Option<bool>,
+    /// What it rests on.
+    pub facts: Vec<Fact>,
+}
+
+/// One line of a card.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fact {
+    /// What it is about.
+    pub label: String,
+    /// What to see first.
+    pub headline: String,
+    /// The rest, or empty.
+    pub detail: String,
 }
 
 impl Study {

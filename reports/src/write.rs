@@ -68,7 +68,8 @@ pub fn write(study: &Study, out: &Path) -> Result<ReportWritten, ReportError> {
     let mut figures: Vec<Figure> = Vec::new();
     for entry in FIGURES {
         let asked = study.wanted.iter().any(|w| entry.asked_by.contains(&w.as_str()));
-        if !asked && !study.wanted.is_empty() {
+        let omitted = study.omitted.iter().any(|o| o == entry.id);
+        if !asked && (omitted || !study.wanted.is_empty()) {
             continue;
         }
         match (entry.build)(&context)? {
@@ -89,9 +90,30 @@ pub fn write(study: &Study, out: &Path) -> Result<ReportWritten, ReportError> {
     written.sentences = vital_signs::sentences(&context);
     written.overview = vital_signs::overview(&context);
     let sentences = written.sentences.clone();
-    let report = Report { study, sentences, subjects: subjects::build(&context), tables, figures };
+    let totals = totals(&written);
+    let report = Report { study, sentences, totals, subjects: subjects::build(&context), tables, figures };
     put_all(&report, out, &mut written.files)?;
     Ok(written)
+}
+
+/// What the verdicts of a report add up to.
+fn totals(written: &ReportWritten) -> Vec<String> {
+    let (hold, fail, untested) = (written.hold, written.fail.len(), written.untested.len());
+    let known = hold + fail + untested;
+    let verb = |n: usize, one: &str, many: &str| format!("{n} {}", if n == 1 { one } else { many });
+    let mut totals = Vec::new();
+    if known > 0 {
+        let untested = if untested > 0 { format!(", {untested} not measured") } else { String::new() };
+        let (hold, fail) = (verb(hold, "holds", "hold"), verb(fail, "fails", "fail"));
+        totals.push(format!("Numbers with a known truth: {hold}, {fail}{untested}."));
+    }
+    if written.agree + written.differ > 0 {
+        let (agree, differ) = (verb(written.agree, "agrees", "agree"), verb(written.differ, "differs", "differ"));
+        totals.push(format!(
+            "Numbers that may be compared with published ones: {agree} within the stated errors, {differ}."
+        ));
+    }
+    totals
 }
 
 /// Whether every name is that of a table or figure; a study can ask before it is run.

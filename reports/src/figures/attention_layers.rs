@@ -61,7 +61,7 @@ fn blocks_of(portrait: &Portrait) -> Vec<usize> {
 
 fn block(m: &Measured, portrait: &Portrait) -> Block {
     let mut rows: Vec<Vec<Option<Tile>>> = vec![vec![portrait.photo()]];
-    for kind in kinds(std::slice::from_ref(portrait)) {
+    for kind in kinds(std::iter::once(portrait)) {
         let mut maps: Vec<&Map> = portrait.maps.iter().filter(|map| map.of == kind).collect();
         maps.sort_by_key(|map| map.block());
         let tiles = maps.iter().map(|map| {
@@ -74,7 +74,7 @@ fn block(m: &Measured, portrait: &Portrait) -> Block {
             rows.push(line.iter().map(|(tile, _)| Some(tile.clone())).collect());
         }
     }
-    let named: Vec<String> = kinds(std::slice::from_ref(portrait)).iter().map(|kind| label(kind)).collect();
+    let named: Vec<String> = kinds(std::iter::once(portrait)).iter().map(|kind| label(kind)).collect();
     Block {
         title: format!("{} on {}", m.subject.model, m.subject.dataset),
         about: format!("{}; from top to bottom: {}", panels::registers(m.subject.registers), named.join(", ")),

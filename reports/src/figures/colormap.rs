@@ -48,6 +48,14 @@ pub fn signed(t: f64) -> [u8; 3] {
     })
 }
 
+/// Colour of a class in pictures of segments: the palette of PASCAL VOC, which spreads the bits of the class over the
+/// three channels, highest first. 0 is black; 255, what is not scored, is pale.
+pub fn of_class(class: u8) -> [u8; 3] {
+    std::array::from_fn(|channel| {
+        (0..8).filter(|i| 3 * i + channel < 8).fold(0, |sum, i| sum | (((class >> (3 * i + channel)) & 1) << (7 - i)))
+    })
+}
+
 /// `#rrggbb`.
 pub fn hex([r, g, b]: [u8; 3]) -> String {
     format!("#{r:02x}{g:02x}{b:02x}")
@@ -90,6 +98,15 @@ mod tests {
         assert_eq!(viridis(1.0 / 15.0), VIRIDIS[1]);
         assert_eq!(hex(viridis(0.0)), "#440154");
         assert_eq!([hex(signed(-9.0)), hex(signed(0.0)), hex(signed(1.0))], ["#053061", "#f7f7f7", "#67001f"]);
+    }
+
+    /// Breaks when a class is not in the colour that VOC's own masks have for it.
+    #[test]
+    fn classes_have_the_colours_of_voc() {
+        let wanted = ["#000000", "#800000", "#008000", "#808000", "#000080", "#400000", "#004080", "#e0e0c0"];
+        assert_eq!([0, 1, 2, 3, 4, 8, 20, 255].map(|class| hex(of_class(class))), wanted);
+        let all: std::collections::BTreeSet<[u8; 3]> = (0..=255).map(of_class).collect();
+        assert_eq!(all.len(), 256);
     }
 
     #[test]

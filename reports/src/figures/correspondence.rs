@@ -3,10 +3,10 @@
 //! Drawn on the norm map: the n patches of the largest norm and the n of the largest attention, n = 5 % of the patches, as
 //! in the study. By chance n²/N of them would coincide. Protocol: `docs/protocols/correspondence.md`.
 
-use super::portraits::{self, Map, Portrait, Twins};
+use super::portraits::{self, Family, Map, Portrait};
 use super::shade::Shade;
 use super::sheet::{self, Block, Tile};
-use super::{Figure, panels, rasters};
+use super::{Figure, rasters};
 use crate::error::ReportError;
 use crate::models::base;
 use crate::tables::{Context, Measured};
@@ -54,17 +54,14 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
     let wanted = |m: &Measured, map: &Map| {
         map.is("attention", "cls", "mean") || (map.quantity == "norm" && map.site == m.subject.site)
     };
-    let mut groups = portraits::twins("correspondence", context, wanted)?;
-    for twins in &mut groups {
-        twins.retain(|(m, all)| all.iter().any(|p| overlap(m, p).is_some()));
-    }
-    groups.retain(|twins| !twins.is_empty());
+    let mut groups = portraits::families("correspondence", context, wanted)?;
+    portraits::retain(&mut groups, |m, all| all.iter().any(|p| overlap(m, p).is_some()));
     if groups.is_empty() {
         return Ok(None);
     }
     let mut data = portraits::data();
     let mut sentences = Vec::new();
-    for (m, all) in groups.iter().flatten() {
+    for (m, all) in groups.iter().flatten().flatten() {
         for portrait in all {
             let maps = [portrait.norm(&m.subject.site), portrait.attention("cls")];
             maps.into_iter().flatten().for_each(|map| portraits::put(&mut data, m.subject, portrait, map));
@@ -87,8 +84,9 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
         caption: format!(
             "Norms of the patches; framed in red the 5 % of the largest norm, in white (within) the 5 % that [CLS] attends \
              to most, mean over heads, both at the sites in the headings (attention_0 is the first block). Over the pictures shown: {}. The table of the same name has the \
-             number over all images.",
-            sentences.join("; ")
+             number over all images.{}",
+            sentences.join("; "),
+            portraits::changed_words(&groups)
         ),
         protocol: "docs/protocols/correspondence.md",
         svg: sheet.whole,
@@ -102,17 +100,17 @@ fn overlap(m: &Measured, portrait: &Portrait) -> Option<Overlap> {
     Overlap::of(portrait.norm(&m.subject.site)?, portrait.attention("cls")?)
 }
 
-fn block(twins: &Twins) -> Block {
-    let (first, portraits) = &twins[0];
+fn block(family: &Family) -> Block {
+    let (first, portraits) = &family[0][0];
+    let members = portraits::members(family);
     let mut heads = vec![("picture".to_owned(), String::new())];
-    let head = |(m, all): &(&Measured, Vec<Portrait>)| {
+    heads.extend(members.iter().map(|(variant, m, all)| {
         let attention = all.iter().find_map(|p| p.attention("cls")).map_or("", |map| &map.site);
-        (panels::registers(m.subject.registers), format!("{}, {attention}", m.subject.site))
-    };
-    heads.extend(twins.iter().map(head));
+        (variant.clone(), format!("{}, {attention}", m.subject.site))
+    }));
     let rows = portraits.iter().map(|portrait| {
-        let cell = |(m, all): &(&Measured, Vec<Portrait>)| tile(m, portraits::same(all, portrait.image)?);
-        std::iter::once(portrait.photo()).chain(twins.iter().map(cell)).collect()
+        let cell = |(_, m, all): &portraits::Member| tile(m, portraits::same(all, portrait.image)?);
+        std::iter::once(portrait.photo()).chain(members.iter().map(cell)).collect()
     });
     Block {
         title: format!("{} on {}", base(&first.subject.model), first.subject.dataset),

@@ -12,8 +12,8 @@ use crate::models::base;
 use crate::render::number;
 use crate::tables::{Context, Measured, Unit};
 
-/// Names that ask for it. Figure 8 (top) is the same picture for several numbers of registers.
-pub const NAMES: &[&str] = &["fig1", "fig2", "fig8", "fig19", "study_fig2", "study_fig15", "study_fig21"];
+/// Names that ask for it; Figure 8 (top) is the same picture for several numbers of registers.
+pub const NAMES: &[&str] = &["fig1", "fig2", "fig19", "study_fig2", "study_fig15", "study_fig21"];
 
 /// Draws the figure; none without attention maps.
 pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
@@ -21,13 +21,7 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
         map.is("attention", "cls", "mean") || (map.quantity == "norm" && map.site == m.subject.site)
     };
     let mut groups = portraits::families("fig1", context, wanted)?;
-    for family in &mut groups {
-        for column in &mut *family {
-            column.retain(|(_, all)| all.iter().any(|p| p.attention("cls").is_some()));
-        }
-        family.retain(|column| !column.is_empty());
-    }
-    groups.retain(|family| !family.is_empty());
+    portraits::retain(&mut groups, |_, all| all.iter().any(|p| p.attention("cls").is_some()));
     if groups.is_empty() {
         return Ok(None);
     }

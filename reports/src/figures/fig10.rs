@@ -6,7 +6,7 @@ use schemas::Frame;
 
 use super::fig16::{Grid, read};
 use super::shade::Shade;
-use super::sheet::{self, Block, Tile};
+use super::sheet::{self, Block, Key, Tile};
 use super::{Figure, panels, rasters};
 use crate::error::ReportError;
 use crate::models::base;
@@ -124,7 +124,7 @@ fn block(row: &Row, all: &[Row]) -> Block {
         heads: heads.collect(),
         rows: vec![tiles.collect()],
         together: 1,
-        bar: Some((shade, "% of images with an outlier here".to_owned())),
+        bar: Some(Key::Scale(shade, "% of images with an outlier here".to_owned())),
     }
 }
 
@@ -144,7 +144,10 @@ mod tests {
         let rows = [row(0, 40.0), row(0, 10.0), row(1, 5.0), row(2, 0.0)];
         let blocks = rows.each_ref().map(|of| block(of, &rows));
         let shade = |high| Some(Shade::Linear(0.0, high));
-        let shades = blocks.each_ref().map(|b| b.bar.as_ref().map(|(shade, _)| *shade));
+        let shades = blocks.each_ref().map(|b| match &b.bar {
+            Some(Key::Scale(shade, _)) => Some(*shade),
+            _ => None,
+        });
         assert_eq!(shades, [shade(40.0), shade(40.0), shade(5.0), shade(1.0)]);
     }
 }

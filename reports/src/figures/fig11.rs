@@ -8,7 +8,7 @@ use schemas::Frame;
 use super::bicubic::{Resize, column_sums};
 use super::portraits::range;
 use super::shade::Shade;
-use super::sheet::{self, Block, Tile};
+use super::sheet::{self, Block, Key, Tile};
 use super::{Figure, rasters};
 use crate::error::ReportError;
 use crate::tables::Context;
@@ -56,7 +56,7 @@ pub fn build(_: &Context) -> Result<Option<Figure>, ReportError> {
         heads: RULES.map(|(_, _, first, second)| (first.to_owned(), second.to_owned())).to_vec(),
         rows: vec![tiles.collect()],
         together: 1,
-        bar: Some((shade, "gradient".to_owned())),
+        bar: Some(Key::Scale(shade, "gradient".to_owned())),
     };
     let sheet = sheet::draw("fig11", "Gradients through bicubic interpolation", &[block])?;
     Ok(Some(Figure {

@@ -8,6 +8,7 @@ use super::sheet::{self, Block, Tile};
 use super::{Figure, panels};
 use crate::error::ReportError;
 use crate::models::base;
+use crate::tables::table3::is_tokencut;
 use crate::tables::{Context, Measured};
 
 /// A subject with what is shown of it: a row of tiles for each pictured image.
@@ -21,7 +22,7 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
         let mut found: Vec<Shown> = Vec::new();
         for m in twins {
             let portraits = lost::portraits("fig13", m.subject)?;
-            let Some(choice) = lost::choice(m, &portraits, |_| true) else { continue };
+            let Some(choice) = lost::choice(m, &portraits, |site| !is_tokencut(site)) else { continue };
             let steps = lost::steps(m.subject, &portraits, &choice)?;
             let objects = lost::objects(m.subject, &portraits)?;
             let mut rows = Vec::new();

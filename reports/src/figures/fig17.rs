@@ -15,28 +15,29 @@ const REACH: f32 = 2.3;
 /// Draws the figure; none without three components.
 pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
     let wanted = |_: &Measured, map: &Map| map.quantity == "component";
-    let mut groups = portraits::twins("fig17", context, wanted)?;
-    for twins in &mut groups {
-        twins.retain(|(_, all)| all.iter().any(|p| tile(p, "image").or_else(|| tile(p, "joint")).is_some()));
-    }
-    groups.retain(|twins| !twins.is_empty());
+    let mut groups = portraits::families("fig17", context, wanted)?;
+    portraits::retain(&mut groups, |_, all| {
+        all.iter().any(|p| tile(p, "image").or_else(|| tile(p, "joint")).is_some())
+    });
     if groups.is_empty() {
         return Ok(None);
     }
     let mut data = portraits::data();
-    for (m, portrait) in groups.iter().flatten().flat_map(|(m, all)| all.iter().map(move |p| (m, p))) {
+    for (m, portrait) in groups.iter().flatten().flatten().flat_map(|(m, all)| all.iter().map(move |p| (m, p))) {
         portrait.maps.iter().for_each(|map| portraits::put(&mut data, m.subject, portrait, map));
     }
-    let blocks: Vec<Block> = groups.iter().map(|twins| fig20::block(twins, tile)).collect();
+    let blocks: Vec<Block> = groups.iter().map(|family| fig20::block(family, tile)).collect();
     let sheet = sheet::draw("fig17", "Three principal components in colours", &blocks)?;
     Ok(Some(Figure {
         id: "fig17",
         title: "First three principal components of the patches (after Figure 17 of Darcet et al.)".to_owned(),
-        caption: "The first three principal components of the patch features as red, green and blue, each divided by its \
+        caption: format!(
+            "The first three principal components of the patch features as red, green and blue, each divided by its \
                   standard deviation and shown from −2.3σ to 2.3σ. Image: a basis of the picture's own patches; joint: \
                   one basis for all pictures. Signs make the skewness positive. Under a map: the share of the variance of \
-                  the three."
-            .to_owned(),
+                  the three.{}",
+            portraits::changed_words(&groups)
+        ),
         protocol: "docs/protocols/components.md",
         svg: sheet.whole,
         parts: sheet.parts,

@@ -3,10 +3,10 @@
 //! A column is a model at one site; before and after the final `LayerNorm` stand beside each other where both were kept.
 //! Protocol: `docs/protocols/fig3.md`.
 
-use super::portraits::{self, Map, Portrait, Twins, range};
+use super::Figure;
+use super::portraits::{self, Family, Map, Portrait, range};
 use super::shade::Shade;
 use super::sheet::{self, Block};
-use super::{Figure, panels};
 use crate::error::ReportError;
 use crate::models::base;
 use crate::render::number;
@@ -15,12 +15,12 @@ use crate::tables::{Context, Measured, Unit};
 /// Draws the figure; none without norm maps.
 pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
     let wanted = |_: &Measured, map: &Map| map.quantity == "norm";
-    let groups = portraits::twins("fig21", context, wanted)?;
+    let groups = portraits::families("fig21", context, wanted)?;
     if groups.is_empty() {
         return Ok(None);
     }
     let mut data = portraits::data();
-    for (m, portrait) in groups.iter().flatten().flat_map(|(m, all)| all.iter().map(move |p| (m, p))) {
+    for (m, portrait) in groups.iter().flatten().flatten().flat_map(|(m, all)| all.iter().map(move |p| (m, p))) {
         portrait.maps.iter().for_each(|map| portraits::put(&mut data, m.subject, portrait, map));
     }
     let blocks: Vec<Block> = groups.iter().map(block).collect();
@@ -28,11 +28,12 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
     Ok(Some(Figure {
         id: "fig21",
         title: "Norms of patches on various images (after Figure 21 of Darcet et al.)".to_owned(),
-        caption:
+        caption: format!(
             "L2 norm of each patch token at the site in its column's heading. A column has one scale, given in its \
                   heading; under a map stands its largest norm. Final: after the final LayerNorm, every other site \
-                  before it: outliers that stand out before it need not do so after it."
-                .to_owned(),
+                  before it: outliers that stand out before it need not do so after it.{}",
+            portraits::changed_words(&groups)
+        ),
         protocol: "docs/protocols/fig3.md",
         svg: sheet.whole,
         parts: sheet.parts,
@@ -51,22 +52,23 @@ fn sites(portraits: &[Portrait]) -> Vec<String> {
     sites
 }
 
-fn block(twins: &Twins) -> Block {
-    let (first, portraits) = &twins[0];
+fn block(family: &Family) -> Block {
+    let (first, portraits) = &family[0][0];
+    let members = portraits::members(family);
     let mut heads = vec![("picture".to_owned(), String::new())];
     let mut columns = Vec::new();
-    for (i, (m, all)) in twins.iter().enumerate() {
+    for (i, (variant, _, all)) in members.iter().enumerate() {
         for site in sites(all) {
             let values = all.iter().filter_map(|p| p.norm(&site)).flat_map(|map| &map.values);
             let scale = range(values.map(|v| f64::from(*v)));
             let ends = format!("{} to {}", number(scale.0, Unit::Share), number(scale.1, Unit::Share));
-            heads.push((format!("{}, {site}", panels::registers(m.subject.registers)), ends));
+            heads.push((format!("{variant}, {site}"), ends));
             columns.push((i, site, scale));
         }
     }
     let rows = portraits.iter().map(|portrait| {
         let cell = |(i, site, (low, high)): &(usize, String, (f64, f64))| {
-            let map = portraits::same(&twins[*i].1, portrait.image)?.norm(site)?;
+            let map = portraits::same(members[*i].2, portrait.image)?.norm(site)?;
             Some(map.tile(Shade::Linear(*low, *high), format!("max {}", number(map.range().1, Unit::Share))))
         };
         std::iter::once(portrait.photo()).chain(columns.iter().map(cell)).collect()

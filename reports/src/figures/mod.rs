@@ -6,6 +6,7 @@ pub mod bicubic;
 pub mod colormap;
 pub mod corloc;
 pub mod correspondence;
+pub mod dense_strip;
 pub mod density;
 pub mod fig1;
 pub mod fig10;
@@ -24,6 +25,7 @@ pub mod fig4a;
 pub mod fig4c;
 pub mod fig5a;
 pub mod fig7;
+pub mod fig8;
 pub mod fig9;
 pub mod flops;
 pub mod histograms;
@@ -38,6 +40,7 @@ pub mod strip;
 pub mod study_fig6;
 pub mod svg;
 pub mod threshold;
+pub mod training;
 
 use schemas::Frame;
 
@@ -64,6 +67,7 @@ pub const FIGURES: &[Entry] = &[
     Entry { id: "fig5a", asked_by: &["fig5a"], build: fig5a::build },
     Entry { id: "study_fig6", asked_by: &["study_fig6"], build: study_fig6::build },
     Entry { id: "fig7", asked_by: &["fig7", "study_fig3"], build: fig7::build },
+    Entry { id: "fig8", asked_by: &["fig8"], build: fig8::build },
     Entry { id: "fig9", asked_by: &["fig9", "study_fig8"], build: fig9::build },
     Entry { id: "fig10", asked_by: &["fig10"], build: fig10::build },
     Entry { id: "fig11", asked_by: &["fig11"], build: fig11::build },
@@ -71,6 +75,8 @@ pub const FIGURES: &[Entry] = &[
     Entry { id: "fig13", asked_by: &["fig13"], build: fig13::build },
     Entry { id: "fig14", asked_by: &["fig14"], build: fig14::build },
     Entry { id: "corloc", asked_by: &["corloc"], build: corloc::build },
+    Entry { id: "dense_strip", asked_by: &["dense_strip"], build: dense_strip::build },
+    Entry { id: "training", asked_by: &["training"], build: training::build },
     Entry { id: "fig15", asked_by: &["fig15"], build: fig15::build },
     Entry { id: "fig16", asked_by: &["fig16"], build: fig16::build },
     Entry { id: "fig17", asked_by: &["fig17"], build: fig17::build },

@@ -90,14 +90,27 @@ fn rows<'a: 'b, 'b>(measured: impl Iterator<Item = &'b Measured<'a>>) -> Vec<Vec
 pub struct Lines {
     lines: usize,
     widest: usize,
+    alone: Option<usize>,
 }
 
 impl Lines {
     /// Takes room for a row of `panels`; gives the number of its first panel.
     pub fn row(&mut self, panels: usize) -> usize {
+        self.alone = None;
         let first = self.lines * COLUMNS;
         self.lines += panels.div_ceil(COLUMNS);
         self.widest = self.widest.max(panels.min(COLUMNS));
+        first
+    }
+
+    /// Takes room for one panel that belongs to no row: beside the one before, if that stands alone too.
+    pub fn single(&mut self) -> usize {
+        if let Some(before) = self.alone.take() {
+            self.widest = self.widest.max(before % COLUMNS + 2);
+            return before + 1;
+        }
+        let first = self.row(1);
+        self.alone = Some(first);
         first
     }
 

@@ -249,6 +249,32 @@ pub fn families<'a, 'b>(
     Ok(all)
 }
 
+/// A member of a family: what tells it from the others, itself, its portraits.
+pub type Member<'a, 'b, 'p> = (String, &'b Measured<'a>, &'p [Portrait]);
+
+/// Every member, column by column: a changed model after its plain one.
+pub fn members<'a, 'b, 'p>(family: &'p Family<'a, 'b>) -> Vec<Member<'a, 'b, 'p>> {
+    family.iter().flat_map(|column| members_of(column)).collect()
+}
+
+/// The members of one column.
+pub fn members_of<'a, 'b, 'p>(column: &'p Twins<'a, 'b>) -> Vec<Member<'a, 'b, 'p>> {
+    let variant =
+        |m: &Measured| column.first().map_or_else(String::new, |(p, _)| panels::variant(p.subject, m.subject));
+    column.iter().map(|(m, all)| (variant(m), *m, all.as_slice())).collect()
+}
+
+/// Keeps the members that are wanted, and what is not empty without the others.
+pub fn retain(families: &mut Vec<Family>, wanted: impl Fn(&Measured, &[Portrait]) -> bool) {
+    for family in &mut *families {
+        for column in &mut *family {
+            column.retain(|(m, all)| wanted(m, all));
+        }
+        family.retain(|column| !column.is_empty());
+    }
+    families.retain(|family| !family.is_empty());
+}
+
 /// Where the maps of some portraits are from: `attention_11, norms at block_11, components at final`.
 pub fn sites(m: &Measured, portraits: &[Portrait]) -> String {
     let component =
@@ -270,7 +296,7 @@ pub fn sites(m: &Measured, portraits: &[Portrait]) -> String {
 /// A sentence after a caption where a family has changed members.
 pub fn changed_words(families: &[Family]) -> &'static str {
     if families.iter().flatten().any(|column| column.len() > 1) {
-        " A model that was changed while it ran stands under what was changed; the table of changes says how."
+        " A model that was changed while it ran stands beside or under what was changed; the table of changes says how."
     } else {
         ""
     }

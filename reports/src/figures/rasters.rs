@@ -55,6 +55,20 @@ pub fn thumbnail(photo: &RgbImage) -> RgbImage {
     imageops::resize(photo, of(photo.width()), of(photo.height()), imageops::FilterType::Triangle)
 }
 
+/// A map of pixels in colours, no larger than a figure shows: the nearest pixel stands for its neighbours, since the mean
+/// of two classes is a third.
+pub fn pixels((rows, cols): (usize, usize), color: impl Fn(usize) -> [u8; 3]) -> RgbImage {
+    let most = PHOTO_PX as usize;
+    let longest = rows.max(cols).max(1);
+    let of = |side: usize| if longest <= most { side } else { (side * most).div_ceil(longest) };
+    let (height, width) = (of(rows).max(1), of(cols).max(1));
+    // The middle of each pixel that is shown.
+    let nearest = |at: u32, shown: usize, all: usize| (2 * at as usize + 1) * all / (2 * shown);
+    RgbImage::from_fn(width as u32, height as u32, |x, y| {
+        Rgb(color(nearest(y, height, rows) * cols + nearest(x, width, cols)))
+    })
+}
+
 /// A PNG file.
 pub fn png(figure: &'static str, picture: &RgbImage) -> Result<Vec<u8>, ReportError> {
     let mut bytes = Cursor::new(Vec::new());
@@ -83,6 +97,16 @@ mod tests {
         let before = map.clone();
         frame(&mut map, (2, 3), 6, 0, [9, 9, 9]);
         assert_eq!(map, before);
+    }
+
+    /// Breaks when rows and columns are swapped, colours are mixed, or a pixel beyond the map is asked for.
+    #[test]
+    fn pixels_are_taken_not_mixed() {
+        let small = pixels((2, 3), |i| [i as u8, 0, 0]);
+        assert_eq!((small.dimensions(), small.get_pixel(2, 1).0), ((3, 2), [5, 0, 0]));
+        let large = pixels((760, 380), |i| [(i / 380 / 4) as u8, (i % 380 / 4) as u8, 0]);
+        assert_eq!(large.dimensions(), (95, 190));
+        assert_eq!((large.get_pixel(0, 0).0, large.get_pixel(94, 189).0), ([0, 0, 0], [189, 94, 0]));
     }
 
     #[test]

@@ -49,8 +49,61 @@ pub struct Block {
     pub rows: Vec<Vec<Option<Tile>>>,
     /// Rows that stay together when the block is cut.
     pub together: usize,
-    /// A colour scale that all its maps share, and its meaning.
-    pub bar: Option<(Shade, String)>,
+    /// What the colours of all its maps mean.
+    pub bar: Option<Key>,
+}
+
+/// What colours mean.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Key {
+    /// A scale, and what is on it.
+    Scale(Shade, String),
+    /// Colours with a name each.
+    Names(Vec<([u8; 3], String)>),
+}
+
+/// Room for a colour with its name, px.
+const NAME_PX: f64 = 132.0;
+/// Height of a line of names, px.
+const NAMES_PX: f64 = 17.0;
+/// Least width that names are spread over, px.
+const NAMES_WIDTH_PX: f64 = 4.0 * NAME_PX;
+
+impl Key {
+    fn width(&self) -> f64 {
+        match self {
+            Self::Scale(_, words) => 200.0 + words.chars().count() as f64 * CHAR_PX,
+            Self::Names(names) => NAMES_WIDTH_PX.min(names.len() as f64 * NAME_PX),
+        }
+    }
+
+    /// Height of the key over cells that are so wide together.
+    fn height(&self, cells_px: f64) -> f64 {
+        match self {
+            Self::Scale(..) => 34.0,
+            Self::Names(names) => names.len().div_ceil(Self::in_a_line(cells_px)) as f64 * NAMES_PX + 8.0,
+        }
+    }
+
+    fn in_a_line(cells_px: f64) -> usize {
+        (cells_px.max(NAMES_WIDTH_PX) / NAME_PX) as usize
+    }
+
+    fn draw(&self, svg: &mut Svg, (left, top): (f64, f64), cells_px: f64) {
+        match self {
+            Self::Scale(shade, words) => shade.bar(svg, (left, top + 9.0), words),
+            Self::Names(names) => {
+                let line = Self::in_a_line(cells_px);
+                for (i, (color, name)) in names.iter().enumerate() {
+                    let (x, y) = (left + (i % line) as f64 * NAME_PX, top + 8.0 + (i / line) as f64 * NAMES_PX);
+                    svg.rect((x, y), (11.0, 11.0), &super::colormap::hex(*color));
+                    svg.frame((x, y), (11.0, 11.0), "#8b929c", 0.5);
+                    let room = room(NAME_PX - 24.0);
+                    svg.text(x + 17.0, y + 9.5, Anchor::Start, Ink::Tick, &shortened(name, room));
+                }
+            }
+        }
+    }
 }
 
 impl Block {
@@ -58,12 +111,16 @@ impl Block {
         self.rows.iter().map(Vec::len).max().unwrap_or(0).max(self.heads.len())
     }
 
+    /// Width of all cells of a row.
+    fn cells_px(&self) -> f64 {
+        self.columns() as f64 * (self.cell_px + GAP_PX) - GAP_PX
+    }
+
     fn width(&self) -> f64 {
-        let cells = self.columns() as f64 * (self.cell_px + GAP_PX) - GAP_PX;
         let title = self.title.chars().count() as f64 * 7.4;
         let about = self.about.chars().count() as f64 * CHAR_PX;
-        let bar = self.bar.as_ref().map_or(0.0, |(_, words)| 200.0 + words.chars().count() as f64 * CHAR_PX);
-        2.0 * MARGIN_PX + cells.max(title).max(about).max(bar)
+        let bar = self.bar.as_ref().map_or(0.0, Key::width);
+        2.0 * MARGIN_PX + self.cells_px().max(title).max(about).max(bar)
     }
 
     fn head_height(&self) -> f64 {
@@ -71,9 +128,7 @@ impl Block {
         if !self.about.is_empty() {
             height += 18.0;
         }
-        if self.bar.is_some() {
-            height += 34.0;
-        }
+        height += self.bar.as_ref().map_or(0.0, |key| key.height(self.cells_px()));
         if !self.heads.is_empty() {
             height += if self.heads.iter().all(|(_, second)| second.is_empty()) { 20.0 } else { 34.0 };
         }
@@ -124,9 +179,9 @@ impl Block {
             y += 18.0;
             svg.text(MARGIN_PX, y, Anchor::Start, Ink::Tick, &self.about);
         }
-        if let Some((shade, words)) = &self.bar {
-            shade.bar(svg, (MARGIN_PX, y + 9.0), words);
-            y += 34.0;
+        if let Some(key) = &self.bar {
+            key.draw(svg, (MARGIN_PX, y), self.cells_px());
+            y += key.height(self.cells_px());
         }
         for (column, (first, second)) in self.heads.iter().enumerate() {
             svg.text(left(column), y + 20.0, Anchor::Start, Ink::Label, &shortened(first, fits));
@@ -237,6 +292,19 @@ mod tests {
         assert!(svg.contains("viewBox=\"0 0 242 340\""), "{}", &svg[..200]);
         assert!(svg.contains("y=\"22\"") && svg.contains("y=\"192\""));
         assert!(svg.contains("&lt;b&gt;") && !svg.contains("<b>"));
+    }
+
+    /// Breaks when names run over the pictures below them, or into each other.
+    #[test]
+    fn names_of_colours_take_lines() {
+        let names = (0..9).map(|i| ([i, 0, 0], format!("class {i}"))).collect();
+        let key = Key::Names(names);
+        // Four in a line where cells are narrow, five where they are wider.
+        assert_eq!([key.height(100.0), key.height(700.0)], [3.0 * 17.0 + 8.0, 2.0 * 17.0 + 8.0]);
+        let mut svg = Svg::new(1.0, 1.0, "");
+        key.draw(&mut svg, (16.0, 40.0), 100.0);
+        let text = svg.finish();
+        assert!(text.contains("x=\"16\" y=\"82\" width=\"11\"") && text.contains(">class 8<"), "{text}");
     }
 
     /// Breaks when a row is lost or a page has more than it can hold.

@@ -1,5 +1,5 @@
-//! What the tables would say with another cut-off: share, precision and recall, cosine, attention against the norm above
-//! which a patch is called an outlier.
+//! What the tables would say with another cut-off: share, precision and recall, cosine, attention, and what probes read
+//! from one patch, against the norm above which a patch is called an outlier.
 //!
 //! Vertical lines mark the run's own cut-off, the papers' and the valley between the modes. Protocol:
 //! `docs/protocols/threshold.md`.
@@ -26,8 +26,10 @@ type Curve = (&'static str, &'static str, &'static str, &'static str, (f64, f64)
 const SHARE: (f64, f64) = (0.0, 1.0);
 const COSINE: (f64, f64) = (-1.0, 1.0);
 const DIFFERENCE: (f64, f64) = (-2.0, 2.0);
+/// Of no natural end: its axis ends where the values do.
+const LENGTH: (f64, f64) = (0.0, f64::INFINITY);
 
-const PANELS: [Panel; 4] = [
+const PANELS: [Panel; 8] = [
     (
         "share",
         "share",
@@ -57,6 +59,39 @@ const PANELS: [Panel; 4] = [
         "attention of [CLS]",
         "share of attention",
         &[("attention", "outlier", "mass_frac", "outliers of an image", SHARE)],
+    ),
+    (
+        "class of the image from one patch",
+        "accuracy",
+        &[
+            ("token_class", "outlier", "accuracy_frac", "outliers", SHARE),
+            ("token_class", "normal", "accuracy_frac", "the others", SHARE),
+        ],
+    ),
+    (
+        "place of a patch",
+        "top-1 accuracy",
+        &[
+            ("position", "outlier", "top1_frac", "outliers", SHARE),
+            ("position", "normal", "top1_frac", "the others", SHARE),
+        ],
+    ),
+    (
+        "place of a patch",
+        "mean distance, cells",
+        &[
+            ("position", "outlier", "mean_distance_cells", "outliers", LENGTH),
+            ("position", "normal", "mean_distance_cells", "the others", LENGTH),
+        ],
+    ),
+    (
+        "pixels of a patch",
+        "L2 error",
+        &[
+            ("pixels", "outlier", "l2_mean", "outliers", LENGTH),
+            ("pixels", "normal", "l2_mean", "the others", LENGTH),
+            ("pixels", "outlier", "blind_l2_mean", "the mean patch, on outliers", LENGTH),
+        ],
     ),
 ];
 /// Characters of a title over a panel.
@@ -122,7 +157,7 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
                   heading. Shaded: two standard errors over images. A line is broken where a number is undefined and where no cut-off \
                   was tried. Vertical lines: the run's own cut-off, the valley \
                   between the modes, the paper's 150 and the reproducibility study's 100, which were chosen for other \
-                  models. Where a curve is flat, the choice does not matter."
+                  models. Where a curve is flat, the choice does not matter. Probes are curves where every patch was kept."
             .to_owned(),
         protocol: "docs/protocols/threshold.md",
         svg: svg.finish(),
@@ -197,34 +232,44 @@ fn unbroken<'p>(curve: &[&'p Point]) -> Vec<Vec<&'p Point>> {
     parts
 }
 
-/// Places with a mark, each once.
-fn marks(points: &[Point]) -> Vec<(f64, &str)> {
+/// Places of some curves with a mark, each once, from left to right.
+fn marks<'p>(curves: &[(Curve, Vec<&'p Point>)]) -> Vec<(f64, &'p str)> {
     let mut marks: Vec<(f64, &str)> = Vec::new();
-    for point in points.iter().filter(|p| !p.mark.is_empty()) {
+    for point in curves.iter().flat_map(|(_, curve)| curve).filter(|p| !p.mark.is_empty()) {
         if marks.iter().all(|(at, _)| *at != point.at) {
             marks.push((point.at, &point.mark));
         }
     }
+    marks.sort_by(|a, b| a.0.total_cmp(&b.0));
     marks
+}
+
+/// Where the vertical axis of some curves ends. Shares and cosines end at 1, so that axes beside and under each other
+/// have the same ticks; lengths where they do.
+fn ends(curves: &[(Curve, Vec<&Point>)]) -> (f64, f64) {
+    let lowest = curves.iter().flat_map(|(_, curve)| curve.iter().filter_map(|p| p.value)).fold(0.0, f64::min);
+    let length = curves.iter().any(|((.., possible), _)| possible.1.is_infinite());
+    let upper = curves.iter().flat_map(|(_, curve)| curve.iter().filter_map(|p| Some(p.band(LENGTH)?.1)));
+    let top = if length { upper.fold(0.0, f64::max) } else { 1.0 };
+    // Of no error at all there is no scale.
+    (lowest, 1.04 * if top > 0.0 { top } else { 1.0 })
 }
 
 fn draw(svg: &mut Svg, i: usize, m: &Measured, panel: &Panel, points: &[Point]) {
     let curves = curves(panel, points);
     let (low, high) = range(points.iter().map(|p| p.at));
-    // Every axis ends at 1, so that those beside and under each other have the same ticks.
-    let values = curves.iter().flat_map(|(_, curve)| curve.iter().filter_map(|p| p.value));
-    let bottom = values.fold(0.0, f64::min);
+    let (bottom, top) = ends(&curves);
     let plot = panels::plot(
         i,
         |range| Scale::log((low, high.max(low * 1.01)), range),
-        |range| Scale::linear((bottom, 1.04), range),
+        |range| Scale::linear((bottom, top), range),
     );
     let (x, y) = panels::corner(i);
     svg.text(x + 20.0, y + 15.0, Anchor::Start, Ink::Title, &shortened(&panels::name(m), TITLE_CHARS));
     svg.text(x + 20.0, y + 30.0, Anchor::Start, Ink::Label, &format!("{}: {}", m.subject.site, panel.0));
     plot.axes(svg, "cut-off, norm", panel.1);
     let mut last = (f64::NEG_INFINITY, false);
-    for (at, mark) in marks(points) {
+    for (at, mark) in marks(&curves) {
         let across = plot.x.at(at);
         svg.line("vf-cut", (across, plot.top), (across, plot.top + plot.height));
         // Where marks stand close to each other, their names take turns in height.
@@ -283,7 +328,32 @@ mod tests {
         assert_eq!(found, [("precision", 3), ("recall", 1)]);
         let parts = |points: &[&Point]| unbroken(points).iter().map(Vec::len).collect::<Vec<_>>();
         assert_eq!(parts(&curves(&PANELS[1], &points)[0].1), [2]);
-        assert_eq!(marks(&points), [(150.0, "paper")]);
+        assert_eq!(marks(&curves(&PANELS[1], &points)), [(150.0, "paper")]);
+    }
+
+    /// Breaks when an error of several units is cut at 1, or a share's axis follows its values.
+    #[test]
+    fn axes_of_lengths_end_where_the_values_do() {
+        let of = |experiment: &str, metric: &str, value| Point {
+            key: [experiment, "outlier", metric].map(str::to_owned),
+            ..point(metric, 10.0, "run", Some(value))
+        };
+        let points =
+            [of("pixels", "l2_mean", 12.5), of("pixels", "blind_l2_mean", 25.0), of("position", "top1_frac", 0.2)];
+        let panel = |heading: &str, axis: &str| PANELS.iter().find(|p| (p.0, p.1) == (heading, axis)).unwrap();
+        assert_eq!(ends(&curves(panel("pixels of a patch", "L2 error"), &points)), (0.0, 26.0));
+        assert_eq!(ends(&curves(panel("place of a patch", "top-1 accuracy"), &points)), (0.0, 1.04));
+        assert_eq!(ends(&curves(panel("place of a patch", "mean distance, cells"), &points)), (0.0, 1.04));
+    }
+
+    /// The cut-off of the run stands where the panel's own numbers were taken. Breaks when one panel has another's marks.
+    #[test]
+    fn a_panel_has_the_marks_of_its_curves() {
+        let probe =
+            Point { key: ["position", "outlier", "top1_frac"].map(str::to_owned), ..point("", 52.0, "run", Some(0.5)) };
+        let points = [point("share_frac", 50.0, "run", Some(0.1)), probe];
+        assert_eq!(marks(&curves(&PANELS[0], &points)), [(50.0, "run")]);
+        assert_eq!(marks(&curves(&PANELS[5], &points)), [(52.0, "run")]);
     }
 
     /// Breaks when a line runs over an undefined value or over norms at which nothing was tried.

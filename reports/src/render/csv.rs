@@ -108,7 +108,7 @@ pub fn cells(table: &Table) -> Frame {
 
 fn unit(unit: Unit) -> &'static str {
     match unit {
-        Unit::Percent | Unit::Share => "%",
+        Unit::Percent | Unit::Hundredths | Unit::Share => "%",
         Unit::Number | Unit::Count => "",
     }
 }

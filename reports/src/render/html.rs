@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::{Footnotes, PAPER_URL, Report, Shown, group_heading, legible, pictures, shown};
 use crate::figures::Figure;
-use crate::tables::{Column, Group, Table};
+use crate::study::Card;
+use crate::tables::{Column, Group, Table, subjects};
 use crate::verdict::Verdict;
 
 const STYLE: &str = include_str!("report.css");
@@ -38,9 +39,14 @@ pub fn page(report: &Report) -> String {
         let _ = writeln!(out, "<p class=\"unfinished\">{}</p>", escape(&unfinished));
     }
     let _ = writeln!(out, "<h1>{title}</h1>");
-    if !report.sentences.is_empty() {
+    if let Some(card) = &report.study.card {
+        out.push_str(&health(card));
+    } else if !report.sentences.is_empty() {
         let items: Vec<String> = report.sentences.iter().map(|s| format!("<li>{}</li>\n", escape(s))).collect();
         let _ = writeln!(out, "<ul class=\"answers\">\n{}</ul>", items.concat());
+    }
+    for total in &report.totals {
+        let _ = writeln!(out, "<p class=\"totals\">{}</p>", escape(total));
     }
     for note in &report.study.notes {
         let _ = writeln!(out, "<p>{}</p>", escape(note));
@@ -67,6 +73,25 @@ pub fn page(report: &Report) -> String {
     out.push_str(&pictures::once(&figures));
     out.push_str("</main>\n</body>\n</html>\n");
     out
+}
+
+/// A health card: the finding, and a tile for each fact.
+fn health(card: &Card) -> String {
+    let class = match card.good {
+        Some(true) => " good",
+        Some(false) => " bad",
+        None => "",
+    };
+    let mut out = format!("<div class=\"card{class}\">\n<p class=\"verdict\">{}</p>\n<dl>\n", escape(&card.verdict));
+    for fact in &card.facts {
+        let detail = match fact.detail.as_str() {
+            "" => String::new(),
+            detail => format!("<span class=\"detail\">{}</span>", escape(detail)),
+        };
+        let (label, headline) = (escape(&fact.label), escape(&fact.headline));
+        let _ = writeln!(out, "<div><dt>{label}</dt><dd>{headline}{detail}</dd></div>");
+    }
+    out + "</dl>\n</div>\n"
 }
 
 /// One table as a section of the page.
@@ -138,7 +163,9 @@ fn group(table: &Table, group: &Group, footnotes: &Footnotes) -> String {
     for row in &group.rows {
         let _ = write!(out, "<tr><th scope=\"row\">{}</th>", escape(&row.label));
         for (c, column) in row.cells.iter().zip(&table.columns) {
-            out.push_str(&cell(&shown(c, table.spread, footnotes), column, c.ours.is_some()));
+            // What was measured is read row by row: on a phone each cell stands under its heading.
+            let named = (table.id == subjects::ID).then_some(column.label.as_str());
+            out.push_str(&cell(named, &shown(c, table.spread, footnotes), column, c.ours.is_some()));
         }
         out.push_str("</tr>\n");
     }
@@ -151,8 +178,9 @@ fn class(column: &Column) -> &'static str {
     if column.text { " class=\"text\"" } else { "" }
 }
 
-fn cell(shown: &Shown, column: &Column, number: bool) -> String {
-    let mut out = format!("<td{}>", class(column));
+fn cell(named: Option<&str>, shown: &Shown, column: &Column, number: bool) -> String {
+    let named = named.map_or_else(String::new, |label| format!(" data-label=\"{}\"", escape(label)));
+    let mut out = format!("<td{}{named}>", class(column));
     if !shown.main.is_empty() {
         let class = if number { "ours" } else { "words" };
         let _ = write!(out, "<span class=\"{class}\">{}", escape(&shown.main));

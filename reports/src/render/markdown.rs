@@ -44,11 +44,22 @@ pub fn report(report: &Report) -> String {
         let _ = write!(out, "> **{unfinished}**\n\n");
     }
     let _ = write!(out, "# {}\n\n", escape(&report.study.title));
-    for sentence in &report.sentences {
-        let _ = writeln!(out, "- {}", escape(sentence));
-    }
-    if !report.sentences.is_empty() {
+    if let Some(card) = &report.study.card {
+        let _ = write!(out, "**{}**\n\n", escape(&card.verdict));
+        for fact in &card.facts {
+            let words = [&fact.headline, &fact.detail].map(|text| escape(text));
+            let between = if fact.detail.is_empty() { "" } else { ": " };
+            let _ = writeln!(out, "- *{}* {}{between}{}", escape(&fact.label), words[0], words[1]);
+        }
         out.push('\n');
+    } else if !report.sentences.is_empty() {
+        for sentence in &report.sentences {
+            let _ = writeln!(out, "- {}", escape(sentence));
+        }
+        out.push('\n');
+    }
+    for total in &report.totals {
+        let _ = write!(out, "{}\n\n", escape(total));
     }
     for note in &report.study.notes {
         let _ = write!(out, "{}\n\n", escape(note));

@@ -23,6 +23,8 @@ pub struct Report<'a> {
     pub study: &'a Study,
     /// The answers, one sentence per model and dataset.
     pub sentences: Vec<String>,
+    /// How many numbers agree with what is published or known, in words; empty where nothing is.
+    pub totals: Vec<String>,
     /// What was measured.
     pub subjects: Table,
     /// Tables, in order.
@@ -35,6 +37,7 @@ pub struct Report<'a> {
 pub fn number(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Percent => format!("{value:.1}"),
+        Unit::Hundredths => format!("{value:.2}"),
         Unit::Share if vanishing(value) => "< 0.001".to_owned(),
         Unit::Share => significant(value, 3),
         Unit::Count if value.fract() == 0.0 && (0.0..1e15).contains(&value) => grouped(value as u64),
@@ -180,8 +183,9 @@ fn spread_of(value: &Value, spread: Spread) -> Option<String> {
         Spread::Draws => value.std,
     }?;
     Some(match value.unit {
-        Unit::Percent => number(x, Unit::Percent),
+        Unit::Percent | Unit::Hundredths => number(x, value.unit),
         Unit::Share if vanishing(value.value) => return None,
+        Unit::Share if vanishing(x) => "< 0.001".to_owned(),
         _ => significant(x, 2),
     })
 }
@@ -212,6 +216,7 @@ mod tests {
             assert_eq!(number(value, Unit::Number), text);
         }
         assert_eq!(number(95.63, Unit::Percent), "95.6");
+        assert_eq!(number(41.488, Unit::Hundredths), "41.49");
         assert_eq!(number(3.0, Unit::Count), "3");
         assert_eq!(grouped(1_234_567), "1,234,567");
         assert_eq!(number(2.371, Unit::Share), "2.37");

@@ -37,7 +37,9 @@ pub fn build(context: &Context) -> Table {
         title: "Models changed while they run: artifacts removed, registers appended".to_owned(),
         caption: "The same weights, as they are and with tokens overwritten or registers appended during the pass. \
                   Accuracy: logistic regression on one vector an image, trained on vectors of the same kind. Register: \
-                  the first of those appended, or of the model's own where none are. ± is the standard error."
+                  the first of those appended, or of the model's own where none are. A word in place of a number says why \
+                  there is none: the model has no registers or no outliers, or nothing in the study asks for it. ± is the \
+                  standard error."
             .to_owned(),
         protocol: "docs/protocols/changes.md",
         stub: "model",
@@ -71,6 +73,22 @@ fn first_register(s: &Subject) -> usize {
     if s.appended_registers > 0 { s.registers.saturating_sub(s.appended_registers) } else { 0 }
 }
 
+/// Why a number of a token is not there, in a word or two; none where all that can be said is that nobody asked.
+fn missing(m: &Measured, kind: &str) -> Option<&'static str> {
+    let s = m.subject;
+    let share = m.scores.at("detection", "outlier", "share_frac", &s.site).and_then(|score| score.value);
+    match kind {
+        _ if kind.starts_with("register") && s.registers == 0 => Some("no registers"),
+        "outlier" if share == Some(0.0) => Some("no outliers"),
+        _ => None,
+    }
+}
+
+/// An empty cell says why it is empty.
+fn or_why(cell: Cell, why: &str) -> Cell {
+    if cell == Cell::default() { Cell::text(why) } else { cell }
+}
+
 fn row(m: &Measured) -> Row {
     let s = m.subject;
     let near = |experiment: &str, kind: &str, metric: &str, unit| {
@@ -80,11 +98,11 @@ fn row(m: &Measured) -> Row {
                 && &*x.metric == metric
                 && (experiment != "norms" || *x.site == *s.site)
         });
-        Cell::scored(s, score, unit)
+        or_why(Cell::scored(s, score, unit), missing(m, kind).unwrap_or("not measured"))
     };
     let class = |kind: &str| {
         let score = fits(m).into_iter().find_map(|fit| accuracy(m, kind, fit, Average::Images));
-        plain(m, score)
+        or_why(plain(m, score), missing(m, kind).unwrap_or("not probed"))
     };
     // What is appended while the model runs comes last; its first is what the change is about.
     let register = format!("register_{}", first_register(s));

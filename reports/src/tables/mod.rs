@@ -6,17 +6,28 @@
 
 pub mod changes;
 pub mod correspondence;
+pub mod dense;
 pub mod fig5a;
 pub mod fig5b;
+pub mod heads;
+pub mod knn;
+pub mod linear_eval;
 mod local;
 pub mod norms;
+pub mod pairs;
 pub mod pre_post_norm;
 pub mod repro_fig7;
 pub mod repro_table3;
 pub mod repro_table4;
 pub mod repro_table5;
+pub mod repro_table6;
+pub mod repro_table7;
+pub mod segmentation_classes;
+mod study_segmentation;
 pub mod subjects;
 pub mod table1;
+pub mod table2a;
+pub mod table2b;
 pub mod table3;
 pub mod table4;
 pub mod table5;
@@ -28,6 +39,7 @@ pub mod truth;
 use std::collections::BTreeMap;
 
 use crate::error::ReportError;
+use crate::pairs::Pair;
 use crate::parts;
 use crate::published::{PaperTables, Published};
 use crate::scores::{Score, Scores};
@@ -53,6 +65,18 @@ pub const TABLES: &[Entry] = &[
     Entry { id: "fig5a", protocol: "docs/protocols/fig5a.md", build: fig5a::build },
     Entry { id: "correspondence", protocol: "docs/protocols/correspondence.md", build: correspondence::build },
     Entry { id: "table1", protocol: "docs/protocols/table1.md", build: table1::build },
+    Entry { id: "table2a", protocol: "docs/protocols/table2a.md", build: table2a::build },
+    Entry { id: "table2b", protocol: "docs/protocols/table2b.md", build: table2b::build },
+    Entry { id: "knn", protocol: "docs/protocols/knn.md", build: knn::build },
+    Entry { id: "linear_eval", protocol: "docs/protocols/linear_eval.md", build: linear_eval::build },
+    Entry { id: "segmentation", protocol: "docs/protocols/segmentation.md", build: dense::segmentation },
+    Entry {
+        id: "segmentation_classes",
+        protocol: "docs/protocols/segmentation.md",
+        build: segmentation_classes::build,
+    },
+    Entry { id: "depth", protocol: "docs/protocols/depth.md", build: dense::depth },
+    Entry { id: "pairs", protocol: "docs/protocols/pairs.md", build: pairs::build },
     Entry { id: "table3", protocol: "docs/protocols/table3.md", build: table3::build },
     Entry { id: "table4", protocol: "docs/protocols/table4.md", build: table4::build },
     Entry { id: "table6", protocol: "docs/protocols/table6.md", build: table6::build },
@@ -62,6 +86,8 @@ pub const TABLES: &[Entry] = &[
     Entry { id: "repro_table3", protocol: "docs/protocols/repro_table3.md", build: repro_table3::build },
     Entry { id: "repro_table4", protocol: "docs/protocols/repro_table4.md", build: repro_table4::build },
     Entry { id: "repro_table5", protocol: "docs/protocols/repro_table5.md", build: repro_table5::build },
+    Entry { id: "repro_table6", protocol: "docs/protocols/repro_table6.md", build: repro_table6::build },
+    Entry { id: "repro_table7", protocol: "docs/protocols/repro_table7.md", build: repro_table7::build },
     Entry { id: "repro_fig7", protocol: "docs/protocols/repro_fig7.md", build: repro_fig7::build },
 ];
 
@@ -73,6 +99,8 @@ pub struct Context<'a> {
     pub published: PaperTables,
     /// The subjects with their scores, in the study's order.
     pub measured: Vec<Measured<'a>>,
+    /// Scores of two models on the same images.
+    pub pairs: Vec<Pair>,
 }
 
 /// A subject and what was measured on it.
@@ -141,7 +169,9 @@ impl<'a> Context<'a> {
             let (scores, curves) = (Scores::read(subject)?, parts::whole(subject)?);
             Ok(Measured { subject, scores, images, skipped, calibrations, curves })
         });
-        Ok(Self { study, published: PaperTables::read()?, measured: measured.collect::<Result<_, ReportError>>()? })
+        let mut measured: Vec<Measured> = measured.collect::<Result<_, ReportError>>()?;
+        let pairs = crate::pairs::find(&mut measured)?;
+        Ok(Self { study, published: PaperTables::read()?, measured, pairs })
     }
 }
 
@@ -280,7 +310,7 @@ pub struct Value {
 impl Value {
     /// A score as a cell shows it: fractions in per cent when `unit` asks for it.
     pub fn of(score: &Score, unit: Unit) -> Option<Self> {
-        let scale = if matches!(unit, Unit::Percent | Unit::Share) { 100.0 } else { 1.0 };
+        let scale = if matches!(unit, Unit::Percent | Unit::Hundredths | Unit::Share) { 100.0 } else { 1.0 };
         Some(Self {
             value: score.value? * scale,
             std: score.std.filter(|_| score.draws > 1).map(|v| v * scale),
@@ -298,6 +328,8 @@ impl Value {
 pub enum Unit {
     /// Per cent, one decimal.
     Percent,
+    /// Per cent, two decimals: of runs that agree to tenths.
+    Hundredths,
     /// Per cent, three significant digits: shares that may be small.
     Share,
     /// Four significant digits.

@@ -5,22 +5,30 @@
 
 use super::{Cell, Column, Context, Group, Measured, Row, Spread, Table, Unit, Value};
 use crate::models::{base, study_column};
+use crate::pairs::DIFFERENCE;
 use crate::scores::Score;
 use crate::study::Source;
 
-/// Experiments with tables of their own.
-const ELSEWHERE: [&str; 10] = [
+/// Experiments with tables of their own, and their controls.
+const ELSEWHERE: [&str; 12] = [
     "token_class",
-    "control_token_class",
     "pooled_class",
-    "control_pooled_class",
     "multi_label",
-    "control_multi_label",
     "position",
     "pixels",
     "correspondence",
     "corloc",
+    "linear_eval",
+    "knn",
+    "zero_shot",
+    "segmentation",
+    "depth",
 ];
+
+/// Whether an experiment has a table of its own.
+fn is_elsewhere(experiment: &str) -> bool {
+    experiment.starts_with(DIFFERENCE) || ELSEWHERE.contains(&experiment.strip_prefix("control_").unwrap_or(experiment))
+}
 
 /// Experiments in the order of the table, with their headings; others follow under their own names.
 const EXPERIMENTS: [(&str, &str); 4] = [
@@ -77,8 +85,7 @@ pub fn build(context: &Context) -> Table {
     let mut experiments: Vec<(String, String)> =
         EXPERIMENTS.iter().map(|(id, label)| ((*id).to_owned(), (*label).to_owned())).collect();
     for score in subjects.iter().flat_map(|m| m.scores.iter()) {
-        let known =
-            ELSEWHERE.contains(&&*score.experiment) || experiments.iter().any(|(id, _)| **id == *score.experiment);
+        let known = is_elsewhere(&score.experiment) || experiments.iter().any(|(id, _)| **id == *score.experiment);
         if !known {
             experiments.push((score.experiment.to_string(), score.experiment.replace('_', " ")));
         }
@@ -103,7 +110,7 @@ pub fn build(context: &Context) -> Table {
 
 /// A subject that is only probed has no signs of its own: its images are those of the subjects it was trained on.
 pub(crate) fn has_signs(measured: &Measured) -> bool {
-    let scored = |s: &Score| !ELSEWHERE.contains(&&*s.experiment);
+    let scored = |s: &Score| !is_elsewhere(&s.experiment);
     measured.images.is_some() || !measured.calibrations.is_empty() || measured.scores.iter().any(scored)
 }
 

@@ -5,6 +5,9 @@ use crate::render::grouped;
 use crate::study::Source;
 use crate::verdict::obstacle;
 
+/// Name of the table.
+pub const ID: &str = "subjects";
+
 /// Makes the table.
 pub fn build(context: &Context) -> Table {
     let columns = [
@@ -21,7 +24,7 @@ pub fn build(context: &Context) -> Table {
     ];
     let rows = context.measured.iter().map(|m| Row { label: m.subject.model.clone(), cells: cells(m) });
     Table {
-        id: "subjects",
+        id: ID,
         title: "What was measured".to_owned(),
         caption: "Only numbers on the same weights, under the published protocol, agree or differ with a published \
                   one. All others are printed beside it without a verdict."

@@ -51,7 +51,9 @@ fn group(context: &Context, measured: &Measured) -> Option<Group> {
     let mut places: Vec<(&str, f64, &str)> = Vec::new();
     for i in 0..c.at.len() {
         let place = (&*c.knob[i], c.at[i], &*c.mark[i]);
-        let shown = !place.2.is_empty() || (place.0 == "top_frac" && SHARES.contains(&place.1));
+        // Probes have places of their own, in the figure.
+        let ours = QUANTITIES.iter().any(|(experiment, ..)| *experiment == &*c.experiment[i]);
+        let shown = ours && (!place.2.is_empty() || (place.0 == "top_frac" && SHARES.contains(&place.1)));
         if shown && !places.contains(&place) {
             places.push(place);
         }

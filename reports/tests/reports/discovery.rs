@@ -176,6 +176,34 @@ fn table_3_has_every_number_where_it_belongs() {
     assert_eq!((count("agrees"), count("differs")), (0, 0));
 }
 
+/// Breaks when the published CorLoc of LOST stands beside boxes of TokenCut, when both share a group, or when TokenCut alone
+/// hides a published row.
+#[test]
+fn tokencut_has_a_group_of_its_own_and_nothing_published_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    let mut both = subject(&store, "dinov2_vitl14", "voc2012", 0);
+    let row = |site| -> Row<'static> { ("corloc", "l2", site, "corloc_frac", 0.41, None, Some(0.02), 100, 1, 0) };
+    let folder = put(&store, "dinov2_vitl14", "voc2012", "t", 0, scores(&[row("key_3+tokencut")]));
+    both.tables.entry("scores".to_owned()).or_default().push(folder.clone());
+    let alone = Subject { tables: [("scores".to_owned(), vec![folder])].into(), ..both.clone() };
+    let table = |subject: Subject| {
+        let wanted = vec!["table3".to_owned()];
+        let study = Study { title: "t".to_owned(), subjects: vec![subject], wanted, ..Study::default() };
+        write(&study, &dir.path().join("out")).unwrap();
+        crate::report::records(&fs::read_to_string(dir.path().join("out/tables/table3.csv")).unwrap())
+    };
+    for (subject, unmeasured) in [(both, 17), (alone, 18)] {
+        let records = table(subject);
+        let at = |name: &str| records[0].iter().position(|c| c == name).unwrap();
+        let of_tokencut: Vec<_> = records.iter().filter(|r| r[at("about")].contains("boxes of TokenCut")).collect();
+        assert_eq!(of_tokencut.len(), 1, "{records:?}");
+        assert_eq!(of_tokencut[0][at("row")], "dinov2_vitl14, no registers, voc2012, key 3 divided by their length");
+        assert!(of_tokencut[0][at("value")].starts_with("41") && of_tokencut[0][at("beside")].is_empty());
+        assert_eq!(records.iter().filter(|r| r[at("verdict")] == "not measured").count(), unmeasured);
+    }
+}
+
 /// Breaks when a figure takes another bias than the one that found most, or a missing box for one.
 #[test]
 fn figures_take_the_bias_that_found_most() {

@@ -10,7 +10,7 @@ use schemas::tables::{
 };
 use schemas::{PartWriter, Table, Vectors};
 
-use crate::discovery;
+use crate::{dense, discovery};
 
 /// Writes a finished part; gives the run's folder back.
 pub fn put<T: Table>(store: &Path, model: &str, dataset: &str, run: &str, shard: u32, mut rows: T) -> PathBuf {
@@ -263,7 +263,7 @@ pub fn grids(registers: usize) -> Grids {
     t
 }
 
-/// Share, precision and cosines against the cut-off, with three marks.
+/// Share, precision, cosines and what probes read against the cut-off, with three marks.
 pub fn curves() -> Curves {
     let mut t = Curves::default();
     for (i, at) in [11.0, 20.0, 40.0, 80.0, 100.0, 150.0].into_iter().enumerate() {
@@ -286,6 +286,10 @@ pub fn curves() -> Curves {
             ("neighbour_cosine", "outlier", "patch_embed", "mean", (at < 120.0).then_some(0.97)),
             ("neighbour_cosine", "normal", "patch_embed", "mean", Some(0.75)),
             ("attention", "outlier", "attention_3", "mass_frac", (at < 120.0).then_some(0.55)),
+            ("position", "outlier", "final", "top1_frac", (at < 120.0).then_some(if i == 0 { 0.6 } else { 0.2 })),
+            ("position", "normal", "final", "top1_frac", Some(0.66)),
+            ("pixels", "outlier", "final", "l2_mean", (at < 120.0).then_some(if i == 0 { 18.4 } else { 25.2 })),
+            ("pixels", "outlier", "final", "blind_l2_mean", (at < 120.0).then_some(26.0)),
         ] {
             t.experiment.push(experiment.into());
             t.subject.push(subject.into());
@@ -360,6 +364,9 @@ fn planted(store: &Path, registers: usize) -> Subject {
         add("curves", put(store, &model, dataset, "0i", 0, curves()));
     }
     for (table, folder) in discovery::tables(store, &model, registers) {
+        add(table, folder);
+    }
+    for (table, folder) in dense::tables(store, &model, registers) {
         add(table, folder);
     }
     for folders in tables.values_mut() {
@@ -460,6 +467,6 @@ pub fn study(store: &Path) -> Study {
         subjects: vec![planted(store, 0), planted(store, 4), giant(store), small(store)],
         wanted: vec![],
         notes: vec!["Every number here is invented.".to_owned()],
-        missing: None,
+        ..Study::default()
     }
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod browser;
+mod dense;
 mod discovery;
 mod hostile;
 mod made_up;

@@ -64,9 +64,22 @@ fn changed_models_stand_under_what_was_changed() {
         changed.tables.insert("maps".to_owned(), vec![folder]);
         study.subjects.push(changed);
     }
-    study.wanted = ["strip", "fig1"].map(str::to_owned).into();
+    let beside = ["fig9", "fig17", "fig20", "fig21", "correspondence"];
+    study.wanted = ["strip", "fig1"].iter().chain(&beside).map(|id| (*id).to_owned()).collect();
     let report = written(dir.path(), &study, "report.md");
-    assert!(report.contains("stands under what was changed"));
+    assert!(report.contains("stands beside or under what was changed"));
+    for figure in beside {
+        let svg = fs::read_to_string(dir.path().join(format!("out/figures/{figure}.svg"))).unwrap();
+        // In the block of the plain model, as a column or a row of its own.
+        let block = svg
+            .split(">planted on synthetic<")
+            .nth(1)
+            .unwrap_or_else(|| panic!("{figure}"))
+            .split(" on synthetic<")
+            .next();
+        assert!(block.is_some_and(|block| block.contains(">zeroed")), "{figure}");
+        assert!(!svg.contains(">planted-zeroed on"), "{figure}");
+    }
     for figure in ["strip", "fig1"] {
         let svg = fs::read_to_string(dir.path().join(format!("out/figures/{figure}.svg"))).unwrap();
         let count = |words: &str| svg.matches(words).count();
@@ -114,7 +127,8 @@ fn the_register_of_a_change_is_the_appended_one() {
     "planted_reg4-test-time-reg1".clone_into(&mut changed.model);
     "1 test-time register for 8 neurons".clone_into(&mut changed.change);
     (changed.registers, changed.appended_registers) = (5, 1);
-    let rows: [Row; 4] = [
+    let rows: [Row; 5] = [
+        ("detection", "outlier", "block_3", "share_frac", 0.0, None, Some(0.0), 900, 1, 9),
         ("norms", "register_0", "block_3", "median", 11.25, None, None, 9, 1, 0),
         ("norms", "register_4", "block_3", "median", 85.5, None, None, 9, 1, 0),
         ("token_class", "register_0", "final", "accuracy_frac", 0.111, None, Some(0.01), 100, 1, 0),
@@ -131,4 +145,7 @@ fn the_register_of_a_change_is_the_appended_one() {
     assert!(!changed.contains("11.25") && !changed.contains("11.1 "), "{changed}");
     // The first of its own, where nothing was appended.
     assert!(row("planted_reg4").contains("99.3"), "{text}");
+    // Breaks when an empty cell does not say why, or calls outliers absent where nobody looked for them.
+    assert!(changed.contains("no outliers") && changed.contains("not probed"), "{changed}");
+    assert!(!row("planted_reg4").contains("no outliers") && row("planted_reg4").contains("not measured"), "{text}");
 }
