@@ -31,6 +31,9 @@ pub struct Change {
     pub was: Option<Value>,
     /// The study's.
     pub is: Option<Value>,
+    /// Of a list of images: how many the stored run read, and how many the study lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images: Option<[u64; 2]>,
 }
 
 /// Tables of one run that another run stands in for.
@@ -52,20 +55,25 @@ pub struct InputChange {
 pub trait Records {
     /// The record of the run that a table belongs to.
     fn of(&self, input: &Input) -> Option<Record>;
+    /// Images of that run; none of one that is not about all images of a list.
+    fn images(&self, input: &Input) -> Option<u64>;
 }
 
 /// Longer chains of stages do not exist; a damaged record can name itself.
 const DEEPEST: usize = 16;
 
 impl Difference {
-    /// Between a stored run and the study's.
-    pub fn between(was: &Record, is: &Record, records: &dyn Records) -> Self {
-        Self::at(was, is, records, 0)
+    /// Between a stored run and the study's, of so many images.
+    pub fn between(was: &Record, is: &Record, images: [Option<u64>; 2], records: &dyn Records) -> Self {
+        Self::at(was, is, images, records, 0)
     }
 
-    fn at(was: &Record, is: &Record, records: &dyn Records, depth: usize) -> Self {
+    fn at(was: &Record, is: &Record, images: [Option<u64>; 2], records: &dyn Records, depth: usize) -> Self {
         let mut changes = Vec::new();
         compare("", &was.meaning, &is.meaning, &mut changes);
+        if let [Some(was), Some(is)] = images {
+            changes.iter_mut().filter(|change| change.key == DATASET).for_each(|c| c.images = Some([was, is]));
+        }
         let version = (was.version != is.version).then_some([was.version, is.version]);
         Self { version, changes, inputs: inputs(was, is, records, depth) }
     }
@@ -94,8 +102,8 @@ impl Difference {
         if let Some([was, is]) = self.version {
             text += &format!("{pad}stage version: {stage} {was} → {is}\n");
         }
-        for Change { key, was, is } in &self.changes {
-            text += &format!("{pad}{key}: {} → {}{}\n", value(was.as_ref()), value(is.as_ref()), gloss(key));
+        for Change { key, was, is, images } in &self.changes {
+            text += &format!("{pad}{key}: {} → {}{}\n", value(was.as_ref()), value(is.as_ref()), gloss(key, *images));
         }
         for input in &self.inputs {
             text += &input.in_words(indent);
@@ -123,12 +131,18 @@ impl InputChange {
     }
 }
 
-/// What two keys mean that hold digests.
-fn gloss(key: &str) -> &'static str {
-    match key {
-        "weights" => "  (digest of the weights)",
-        "dataset" => "  (digest of the list of images: names, sizes, labels, order)",
-        _ => "",
+/// Key of the digest of a list of images.
+const DATASET: &str = "dataset";
+
+/// What two keys mean that hold digests. A list that only grew longer or shorter is most often another `limit`.
+fn gloss(key: &str, images: Option<[u64; 2]>) -> String {
+    match (key, images) {
+        ("weights", _) => "  (digest of the weights)".to_owned(),
+        (DATASET, Some([was, is])) if was != is => {
+            format!("  (digest of the list of images: {was} → {is} of them, by a limit or by other files)")
+        }
+        (DATASET, _) => "  (digest of the list of images: names, sizes, labels, order)".to_owned(),
+        _ => String::new(),
     }
 }
 
@@ -159,7 +173,9 @@ fn compare(path: &str, was: &Value, is: &Value, changes: &mut Vec<Change>) {
             for key in keys {
                 match (a.get(key), b.get(key)) {
                     (Some(was), Some(is)) => compare(&below(key), was, is, changes),
-                    (was, is) => changes.push(Change { key: below(key), was: was.cloned(), is: is.cloned() }),
+                    (was, is) => {
+                        changes.push(Change { key: below(key), was: was.cloned(), is: is.cloned(), images: None })
+                    }
                 }
             }
         }
@@ -168,7 +184,7 @@ fn compare(path: &str, was: &Value, is: &Value, changes: &mut Vec<Change>) {
                 compare(&format!("{path}[{i}]"), was, is, changes);
             }
         }
-        _ => changes.push(Change { key: path.to_owned(), was: Some(was.clone()), is: Some(is.clone()) }),
+        _ => changes.push(Change { key: path.to_owned(), was: Some(was.clone()), is: Some(is.clone()), images: None }),
     }
 }
 
@@ -196,7 +212,9 @@ fn inputs(was: &Record, is: &Record, records: &dyn Records, depth: usize) -> Vec
             }
             let because = match (was, is) {
                 (Some(was), Some(is)) if depth < DEEPEST => {
-                    records.of(was).zip(records.of(is)).map(|(was, is)| Difference::at(&was, &is, records, depth + 1))
+                    let images = [was, is].map(|input| records.images(input));
+                    let records_of = records.of(was).zip(records.of(is));
+                    records_of.map(|(was, is)| Difference::at(&was, &is, images, records, depth + 1))
                 }
                 _ => None,
             };
@@ -233,11 +251,19 @@ mod tests {
         fn of(&self, input: &Input) -> Option<Record> {
             self.0.get(input.run()).cloned()
         }
+
+        fn images(&self, input: &Input) -> Option<u64> {
+            match input.run() {
+                "c-old" => Some(48),
+                "c-new" => Some(24),
+                _ => None,
+            }
+        }
     }
 
     fn changes(was: Value, is: Value) -> Vec<String> {
         let none = Kept(BTreeMap::new());
-        let difference = Difference::between(&record(1, was, &[]), &record(1, is, &[]), &none);
+        let difference = Difference::between(&record(1, was, &[]), &record(1, is, &[]), [None; 2], &none);
         assert_eq!(difference.distance(), difference.changes.len());
         difference.in_words("s", 0).lines().map(str::to_owned).collect()
     }
@@ -280,8 +306,8 @@ mod tests {
             ("c-old", record(1, json!({"weights": "ab"}), &[])),
             ("c-new", record(1, json!({"weights": "cd"}), &[])),
         ]));
-        assert_eq!(Difference::between(&measured("old"), &measured("old"), &kept), Difference::default());
-        let difference = Difference::between(&measured("old"), &measured("new"), &kept);
+        assert_eq!(Difference::between(&measured("old"), &measured("old"), [None; 2], &kept), Difference::default());
+        let difference = Difference::between(&measured("old"), &measured("new"), [None; 2], &kept);
         assert_eq!(difference.distance(), 3);
         let wanted = "its inputs `norm_histograms`, `token_stats` of m on d differ (run old → new) because\n\
                       \x20 stage version: its stage 2 → 3\n\
@@ -289,10 +315,24 @@ mod tests {
                       \x20 its input `cutoffs` of m on d differs (run c-old → c-new) because\n\
                       \x20   weights: \"ab\" → \"cd\"  (digest of the weights)\n";
         assert_eq!(difference.in_words("s", 0), wanted);
-        let lost = Difference::between(&measured("old"), &measured("unknown"), &kept);
+        let lost = Difference::between(&measured("old"), &measured("unknown"), [None; 2], &kept);
         assert!(lost.in_words("s", 0).contains("no record says how") && lost.distance() == 1);
-        let fewer = Difference::between(&measured("old"), &record(1, json!({"site": "b"}), &[]), &kept);
+        let fewer = Difference::between(&measured("old"), &record(1, json!({"site": "b"}), &[]), [None; 2], &kept);
         assert!(fewer.in_words("s", 0).contains("does not read that"));
+    }
+
+    /// Breaks when a reader must tell two digests apart to learn that a list was cut.
+    #[test]
+    fn a_list_of_another_length_says_so_here_and_in_inputs() {
+        let none = Kept(BTreeMap::new());
+        let of = |digest: &str| record(1, json!({ "dataset": digest }), &[]);
+        let said = |images| Difference::between(&of("ab"), &of("cd"), images, &none).in_words("s", 0);
+        assert!(said([Some(48), Some(24)]).contains("48 → 24 of them, by a limit"));
+        assert!(!said([Some(48), Some(48)]).contains("limit") && !said([Some(48), None]).contains("limit"));
+        let kept = Kept(BTreeMap::from([("c-old", of("ab")), ("c-new", of("cd"))]));
+        let reader = |run| record(1, json!({}), &[("token_stats", run)]);
+        let text = Difference::between(&reader("c-old"), &reader("c-new"), [None; 2], &kept).in_words("s", 0);
+        assert!(text.contains("(digest of the list of images: 48 → 24 of them"), "{text}");
     }
 
     /// Breaks when a damaged record that reads itself is followed for ever.
@@ -302,7 +342,7 @@ mod tests {
             ("a", record(1, json!({}), &[("t", "a")])),
             ("b", record(2, json!({}), &[("t", "b")])),
         ]));
-        let difference = Difference::between(&kept.0["a"], &kept.0["b"], &kept);
+        let difference = Difference::between(&kept.0["a"], &kept.0["b"], [None; 2], &kept);
         // Itself, and as many inputs as there are levels, the last of which is not followed.
         assert_eq!(difference.distance(), 1 + DEEPEST + 1);
     }

@@ -20,7 +20,7 @@ use schemas::tables::Scores;
 use serde::Serialize;
 
 /// Facts of a fit rather than results.
-const FITS: [&str; 2] = ["objective_sum", "gradient_norm"];
+const FITS: [&str; 3] = ["objective_sum", "gradient_norm", "gradient_rounding_norm"];
 
 /// Part of a number that sums in another order lose or win.
 const ROUNDING: f64 = 1e-12;

@@ -10,7 +10,7 @@ use crate::cli::{HealthArgs, StudyArgs};
 use crate::failure::{Code, Failure};
 use crate::health::card::Card;
 use crate::health::subject::{gallery, patient, study};
-use crate::health::words::lines;
+use crate::health::words::{Line, lines};
 use crate::progress::Reporter;
 use crate::study::file::StudyFile;
 use crate::study::model::declare;
@@ -20,6 +20,8 @@ use crate::{commands, interrupt};
 
 /// Name of the study beside the report.
 const STUDY: &str = "study.toml";
+/// Figures that are the same whatever is examined.
+const NOT_OF_A_MODEL: [&str; 2] = ["fig11", "fig12"];
 /// Name of the store beside it.
 const STORE: &str = "store";
 
@@ -88,8 +90,13 @@ fn run(built: &Built) -> Result<(), Failure> {
 /// Writes the report with the card under its title, and prints the card.
 fn show(args: &HealthArgs, mut built: Built, mut card: Card) -> Result<(), Failure> {
     let said = lines(&card);
-    let notes = said.iter().map(|[label, text]| format!("{label}: {text}"));
-    built.report.notes = std::iter::once(card.verdict.clone()).chain(notes).collect();
+    built.report.card = Some(reports::Card {
+        verdict: card.verdict.clone(),
+        good: card.finding.is_good(),
+        facts: said.iter().map(Line::fact).collect(),
+    });
+    // Calculations that say nothing of this model.
+    built.report.omitted = NOT_OF_A_MODEL.map(str::to_owned).into();
     // The planted truths are those of the embedded study's scenes and probes.
     for subject in &mut built.report.subjects {
         subject.truth.clear();
@@ -102,6 +109,6 @@ fn show(args: &HealthArgs, mut built: Built, mut card: Card) -> Result<(), Failu
             .map_err(|e| Failure::new(Code::Bug, e, "card", "please report this"))?;
         return say(&format!("{text}\n"));
     }
-    let rows: Vec<Vec<String>> = said.into_iter().map(Vec::from).collect();
+    let rows: Vec<Vec<String>> = said.iter().map(|line| vec![line.label.to_owned(), line.text()]).collect();
     say(&format!("{}\n\n{}\nReport: {}\n", card.verdict, columns(&rows), card.report))
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use engine::record::Input;
+use engine::store::Marker;
 use engine::{Plan, Record, Step, Store, TableRef};
 use serde::Serialize;
 
@@ -110,6 +111,30 @@ impl Records for Known<'_> {
         let planned = self.0.steps.iter().find(|step| step.fingerprint.as_str() == input.run());
         planned.map_or_else(|| Record::read(&self.1.root().join(&input.folder)), Record::of)
     }
+
+    fn images(&self, input: &Input) -> Option<u64> {
+        let planned = self.0.steps.iter().find(|step| step.fingerprint.as_str() == input.run());
+        let dir = self.1.root().join(&input.folder);
+        planned.map_or_else(|| Record::read(&dir).and_then(|record| stored_images(&record, &dir)), planned_images)
+    }
+}
+
+/// The stage whose items are all images of a list; others look at the first ones, or at tables.
+const READS_ALL: &str = "extract";
+
+/// Images that a planned step reads.
+fn planned_images(step: &Step) -> Option<u64> {
+    (step.stage.name() == READS_ALL).then(|| step.shards.iter().map(|s| s.items.end - s.items.start).sum())
+}
+
+/// Images that the finished parts of a stored run saw.
+fn stored_images(record: &Record, dir: &Path) -> Option<u64> {
+    let parts = engine::store::finished_parts(dir).ok().filter(|_| record.stage == READS_ALL)?;
+    let items = |part: &std::path::PathBuf| -> Option<u64> {
+        let marker: Marker = serde_json::from_slice(&std::fs::read(part.with_extension("done")).ok()?).ok()?;
+        Some(marker.items)
+    };
+    parts.iter().map(items).sum()
 }
 
 fn verdict(step: &Step, table: &TableRef, plan: &Plan, store: &Store) -> Verdict {
@@ -118,7 +143,11 @@ fn verdict(step: &Step, table: &TableRef, plan: &Plan, store: &Store) -> Verdict
         .into_iter()
         .filter_map(|(run, parts, record)| {
             let stage = record.as_ref().map_or(step.stage.name(), |r| &r.stage);
-            let of = |record: &Record| own.as_ref().map(|own| Difference::between(record, own, &Known(plan, store)));
+            let dir = store.dir(table).with_file_name(format!("run={run}"));
+            let of = |record: &Record| {
+                let images = [stored_images(record, &dir), planned_images(step)];
+                own.as_ref().map(|own| Difference::between(record, own, images, &Known(plan, store)))
+            };
             let kin = record.as_ref().zip(own.as_ref()).is_none_or(|(was, is)| Difference::is_told(was, is));
             (stage == step.stage.name() && kin).then(|| Other { run, parts, difference: record.as_ref().and_then(of) })
         })

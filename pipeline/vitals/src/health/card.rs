@@ -3,8 +3,8 @@
 use engine::store::finished_parts;
 use reports::scores::{Score, Scores};
 use reports::{ReportError, Subject};
-use schemas::TableError;
-use schemas::tables::Cutoffs;
+use schemas::tables::{Cutoffs, Skipped};
+use schemas::{Table as _, TableError};
 use serde::Serialize;
 
 use super::places::{Place, Places};
@@ -30,6 +30,8 @@ pub struct Card {
     pub encoded: u64,
     /// Images that could not be.
     pub skipped: u64,
+    /// Which, and why.
+    pub skipped_files: Vec<SkippedFile>,
     /// How pixels were made.
     pub preprocessing: String,
     /// Patch norms.
@@ -66,6 +68,15 @@ pub struct Card {
     pub report: String,
     /// The store.
     pub store: String,
+}
+
+/// An image that could not be encoded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SkippedFile {
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// Norms of patches at the last block, before the final norm.
@@ -166,15 +177,19 @@ impl Gap {
 impl Card {
     /// From the finished tables of a subject.
     pub fn read(subject: &Subject, (encoded, skipped): (u64, u64)) -> Result<Self, ReportError> {
-        let failed = |source: TableError| ReportError::Part {
-            table: "token_stats",
-            subject: format!("{} on {}", subject.model, subject.dataset),
-            source: Box::new(source),
+        let failed = |table| {
+            move |source: TableError| ReportError::Part {
+                table,
+                subject: format!("{} on {}", subject.model, subject.dataset),
+                source: Box::new(source),
+            }
         };
         let folders = subject.tables.get("token_stats").map_or(&[][..], Vec::as_slice);
-        let places = Places::read(folders, &subject.site).map_err(failed)?;
-        let cutoff = cutoff(subject).map_err(failed)?;
-        Ok(Self::of(subject, &Scores::read(subject)?, &places, cutoff, (encoded, skipped)))
+        let places = Places::read(folders, &subject.site).map_err(failed("token_stats"))?;
+        let cutoff = cutoff(subject).map_err(failed("cutoffs"))?;
+        let skipped_files = skipped_files(subject).map_err(failed("skipped"))?;
+        let card = Self::of(subject, &Scores::read(subject)?, &places, cutoff, (encoded, skipped));
+        Ok(Self { skipped_files, ..card })
     }
 
     /// From scores and places.
@@ -220,6 +235,7 @@ impl Card {
             images: subject.dataset.clone(),
             encoded,
             skipped,
+            skipped_files: vec![],
             preprocessing: subject.preprocessing.clone(),
             norms: Norms {
                 site: subject.site.clone(),
@@ -279,6 +295,24 @@ fn measure(score: &Score) -> Option<Measure> {
 fn interval(share: Measure) -> Option<[f64; 2]> {
     let half = Z95 * share.stderr?;
     Some([(share.value - half).max(0.0), (share.value + half).min(1.0)])
+}
+
+/// The images that were skipped, each once: several passes of one model may skip the same.
+fn skipped_files(subject: &Subject) -> Result<Vec<SkippedFile>, TableError> {
+    let mut files: Vec<SkippedFile> = Vec::new();
+    for folder in subject.tables.get(Skipped::NAME).into_iter().flatten() {
+        let parts = finished_parts(folder).map_err(|source| TableError::Io { path: folder.clone(), source })?;
+        for part in parts {
+            let rows = schemas::read_part::<Skipped>(&part)?;
+            for (name, reason) in rows.name.iter().zip(&rows.reason) {
+                let file = SkippedFile { name: name.to_string(), reason: reason.to_string() };
+                if !files.contains(&file) {
+                    files.push(file);
+                }
+            }
+        }
+    }
+    Ok(files)
 }
 
 /// The cut-off that the calibration pass found.

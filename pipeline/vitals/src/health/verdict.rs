@@ -32,6 +32,17 @@ pub enum Finding {
     Unclear,
 }
 
+impl Finding {
+    /// Whether it is a good one; none: it cannot be told.
+    pub fn is_good(self) -> Option<bool> {
+        match self {
+            Self::Artifacts => Some(false),
+            Self::Registers | Self::Clean => Some(true),
+            Self::Unclear => None,
+        }
+    }
+}
+
 /// Standard errors beyond which a gap is told.
 const GAP_Z: f64 = 3.0;
 /// Probability from which on outliers are called redundant.

@@ -1,17 +1,50 @@
-//! The card as lines of text: a label and what it says. The report prints them under its title.
+//! The card as lines of text: a label, what to see first, and the rest. The terminal prints them one after another, the
+//! report as tiles.
 
+use reports::Fact;
 use reports::render::{grouped, legible, number};
 use reports::tables::Unit;
 
 use super::card::{Card, Gap, Measure, Register};
+use super::verdict::Finding;
+
+/// Files that a line names; `--json` has all.
+const NAMED_FILES: usize = 5;
+
+/// One line: its label, what to see first, and the rest with what separates the two.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// What it is about.
+    pub label: &'static str,
+    headline: String,
+    rest: String,
+}
+
+impl Line {
+    /// The whole line.
+    pub fn text(&self) -> String {
+        legible(&format!("{}{}", self.headline, self.rest))
+    }
+
+    /// The same for the report, where the two parts stand apart.
+    pub fn fact(&self) -> Fact {
+        let detail = self.rest.trim_start_matches([',', ';', ':', ' ']);
+        Fact { label: self.label.to_owned(), headline: legible(&self.headline), detail: legible(detail) }
+    }
+}
+
+/// A headline and the rest.
+type Parts = (String, String);
 
 /// Every line that has something to say.
-pub fn lines(card: &Card) -> Vec<[String; 2]> {
+pub fn lines(card: &Card) -> Vec<Line> {
     let lines = [
+        ("meaning", Some(meaning(card.finding))),
         ("images", Some(images(card))),
+        ("skipped", skipped(card)),
         ("norms", norms(card)),
         ("outliers", outliers(card)),
-        ("from block", onset(card)),
+        ("from", onset(card)),
         ("where", places(card)),
         ("neighbours", neighbours(card)),
         ("place", place_known(card)),
@@ -19,16 +52,55 @@ pub fn lines(card: &Card) -> Vec<[String; 2]> {
         ("attention", attention(card)),
         ("registers", registers(card)),
     ];
-    lines.into_iter().filter_map(|(label, text)| Some([label.to_owned(), legible(&text?)])).collect()
+    let line = |(label, parts): (&'static str, Option<Parts>)| {
+        let (headline, rest) = parts?;
+        Some(Line { label, headline, rest })
+    };
+    lines.into_iter().filter_map(line).collect()
 }
 
-fn images(card: &Card) -> String {
+/// What follows for whoever wants to use the model.
+fn meaning(finding: Finding) -> Parts {
+    let (headline, rest) = match finding {
+        Finding::Artifacts => (
+            "expect specks in maps",
+            ": these patches stand out in maps of features and often of attention, which harms object discovery and dense \
+             tasks most; models trained with registers have none, and test-time registers may help",
+        ),
+        Finding::Registers => (
+            "maps need no repair",
+            ": the registers take what outliers take in other models; leave registers out of maps",
+        ),
+        Finding::Clean => ("maps need no repair", ", on images like these and at this size"),
+        Finding::Unclear => ("look again", ", with more images or at another size"),
+    };
+    (headline.to_owned(), rest.to_owned())
+}
+
+fn images(card: &Card) -> Parts {
     let skipped = if card.skipped > 0 { format!(", {} skipped", grouped(card.skipped)) } else { String::new() };
-    format!("{} of {}{skipped}; {}", grouped(card.encoded), card.images, card.preprocessing)
+    (format!("{} of {}{skipped}", grouped(card.encoded), card.images), format!("; {}", card.preprocessing))
 }
 
-fn norms(card: &Card) -> Option<String> {
-    let mut text = format!("median {} at {}", number(card.norms.median?, Unit::Number), card.norms.site);
+/// Which files were skipped, and why.
+fn skipped(card: &Card) -> Option<Parts> {
+    let files = &card.skipped_files;
+    if files.is_empty() {
+        return None;
+    }
+    let named: Vec<String> =
+        files.iter().take(NAMED_FILES).map(|file| format!("{} ({})", file.name, file.reason)).collect();
+    let more = files.len().saturating_sub(NAMED_FILES);
+    let more = if more > 0 { format!(" and {} more", grouped(more as u64)) } else { String::new() };
+    let count = if files.len() == 1 { "1 file".to_owned() } else { format!("{} files", grouped(files.len() as u64)) };
+    Some((count, format!(": {}{more}", named.join(", "))))
+}
+
+fn norms(card: &Card) -> Option<Parts> {
+    let site = &card.norms.site;
+    let site = site.strip_prefix("block_").map_or_else(|| format!("at {site}"), |block| format!("after block {block}"));
+    let headline = format!("median {} {site}", number(card.norms.median?, Unit::Number));
+    let mut text = String::new();
     if let Some(largest) = card.norms.largest_by_median {
         text += &format!(", the largest {} × that", three(largest));
     }
@@ -38,21 +110,21 @@ fn norms(card: &Card) -> Option<String> {
     if let Some(cutoff) = card.norms.cutoff {
         text += &format!(", parted at {}", number(cutoff, Unit::Number));
     }
-    Some(text)
+    Some((headline, text))
 }
 
-fn outliers(card: &Card) -> Option<String> {
+fn outliers(card: &Card) -> Option<Parts> {
     let share = card.outliers.share_frac?;
     if share == 0.0 {
         let at_most = card.outliers.images_with_at_most_frac;
         let bound = at_most.map_or_else(String::new, |frac| {
             format!("; with 95 % confidence fewer than {} % of such images have one", three(100.0 * frac))
         });
-        return Some(format!("none{bound}"));
+        return Some(("none".to_owned(), bound));
     }
-    let mut text = format!("{} % of patches", three(100.0 * share));
+    let mut text = String::new();
     if let Some([low, high]) = card.outliers.share_interval {
-        text += &format!(" (95 %: {} to {} %)", three(100.0 * low), three(100.0 * high));
+        text += &format!(", 95 % interval {} to {} %", three(100.0 * low), three(100.0 * high));
     }
     if let Some(with) = card.outliers.images_with_frac {
         text += &format!(", in {} % of images", three(100.0 * with));
@@ -60,97 +132,105 @@ fn outliers(card: &Card) -> Option<String> {
     if let Some(ratio) = card.outliers.norm_ratio {
         text += &format!("; {} × the norm of the others", three(ratio));
     }
-    Some(text)
+    Some((format!("{} % of patches", three(100.0 * share)), text))
 }
 
-fn onset(card: &Card) -> Option<String> {
+fn onset(card: &Card) -> Option<Parts> {
     let block = card.outliers.onset_block?;
-    Some(card.norms.blocks.map_or_else(|| block.to_string(), |n| format!("{block} of 0 to {}", n - 1)))
+    let last = card.norms.blocks.map_or_else(String::new, |n| format!("; the last is block {}", n.saturating_sub(1)));
+    Some((format!("block {block}"), format!(", counted from 0{last}")))
 }
 
-fn places(card: &Card) -> Option<String> {
+fn places(card: &Card) -> Option<Parts> {
     let sites = &card.places;
     let (place, border, chance) = (sites.commonest.as_ref()?, sites.border_frac?, sites.border_chance_frac?);
-    Some(format!(
-        "{} % on the border, where {} % of patches are; the commonest place, row {}, column {} of {}×{}, has {} %",
-        three(100.0 * border),
-        three(100.0 * chance),
-        place.row,
-        place.col,
-        place.grid_h,
-        place.grid_w,
-        three(100.0 * place.frac)
+    Some((
+        format!("{} % on the border", three(100.0 * border)),
+        format!(
+            ", where {} % of patches are; the commonest place, row {}, column {} of {}×{}, has {} %",
+            three(100.0 * chance),
+            place.row,
+            place.col,
+            place.grid_h,
+            place.grid_w,
+            three(100.0 * place.frac)
+        ),
     ))
 }
 
-fn neighbours(card: &Card) -> Option<String> {
-    let text = both(&card.neighbour_cosine, "median cosine", 1.0, "")?;
-    Some(card.neighbour_cosine_auc_frac.map_or_else(
-        || text.clone(),
-        |auc| {
-            let error = card.neighbour_cosine_auc_stderr.filter(|e| *e > 0.0);
-            let error = error.map_or_else(String::new, |e| format!(" ± {}", two(e)));
-            format!("{text}; an outlier's is the larger with probability {}{error}", three(auc))
-        },
-    ))
+fn neighbours(card: &Card) -> Option<Parts> {
+    let headline = both(&card.neighbour_cosine, ("median cosine", "for"), 1.0, "")?;
+    let rest = card.neighbour_cosine_auc_frac.map_or_else(String::new, |auc| {
+        let error = card.neighbour_cosine_auc_stderr.filter(|e| *e > 0.0);
+        let error = error.map_or_else(String::new, |e| format!(" ± {}", two(e)));
+        format!("; an outlier's is the larger with probability {}{error}", three(auc))
+    });
+    Some((headline, format!(", to the patches beside, after the patch embedding{rest}")))
 }
 
-fn place_known(card: &Card) -> Option<String> {
-    let top1 = both(&card.position_top1_frac, "found for", 100.0, " %")?;
-    let Some(distance) = both(&card.position_distance_cells, "off by", 1.0, " cells") else { return Some(top1) };
+fn place_known(card: &Card) -> Option<Parts> {
+    let top1 = both(&card.position_top1_frac, ("the exact cell found for", "of"), 100.0, " %")?;
     if learned_nothing(&card.position_distance_cells, card.position_blind_distance_cells) {
-        return Some(TOO_FEW.to_owned());
+        return Some(too_few());
     }
-    Some(format!("{top1}; {distance}{}", blind(card.position_blind_distance_cells, "one guess for all")))
+    let distance = both(&card.position_distance_cells, ("off by", "for"), 1.0, " cells");
+    let distance = distance.map_or_else(String::new, |distance| format!("; {distance}"));
+    let blind = blind(card.position_blind_distance_cells, "one guess for all is off by", " cells");
+    Some((top1, format!(", by a linear probe{distance}{blind}")))
 }
 
 /// What a probe says that is no better on normal patches than a guess.
-const TOO_FEW: &str = "cannot be told: the probe does no better than one guess for all; give it more images";
+fn too_few() -> Parts {
+    let why = ": the probe does no better than one guess for all; give it more images";
+    ("cannot be told".to_owned(), why.to_owned())
+}
 
 fn learned_nothing(error: &Gap, blind: Option<f64>) -> bool {
     error.normal.zip(blind).is_some_and(|(normal, blind)| normal.value >= blind)
 }
 
 /// What is reached without looking at the token.
-fn blind(error: Option<f64>, by: &str) -> String {
-    error.map_or_else(String::new, |error| format!(", {} by {by}", three(error)))
+fn blind(error: Option<f64>, by: &str, unit: &str) -> String {
+    error.map_or_else(String::new, |error| format!("; {by} {}{unit}", three(error)))
 }
 
-fn pixels_known(card: &Card) -> Option<String> {
-    let text = both(&card.pixels_l2, "L2 error", 1.0, "")?;
+fn pixels_known(card: &Card) -> Option<Parts> {
+    let text = both(&card.pixels_l2, ("L2 error", "for"), 1.0, "")?;
     if learned_nothing(&card.pixels_l2, card.pixels_blind_l2) {
-        return Some(TOO_FEW.to_owned());
+        return Some(too_few());
     }
-    Some(text + &blind(card.pixels_blind_l2, "the mean patch"))
+    let blind = blind(card.pixels_blind_l2, "drawing the mean patch each time:", "");
+    Some((text, format!(", of a patch of normalised pixels drawn by a linear probe{blind}")))
 }
 
-/// A number of normal patches and, where there are any, of outliers.
-fn both(gap: &Gap, what: &str, factor: f64, unit: &str) -> Option<String> {
+/// A number of normal patches and, where there are any, of outliers; `of` stands before whose it is.
+fn both(gap: &Gap, (what, of): (&str, &str), factor: f64, unit: &str) -> Option<String> {
     let show = |m: Measure| {
         let error = m.stderr.filter(|e| *e > 0.0).map_or_else(String::new, |e| format!(" ± {}", two(factor * e)));
         format!("{}{error}{unit}", three(factor * m.value))
     };
     let normal = show(gap.normal?);
     Some(match gap.outlier {
-        Some(outlier) => format!("{what} {} of outliers, {normal} of others", show(outlier)),
-        None => format!("{what} {normal} of patches"),
+        Some(outlier) => format!("{what} {} {of} outliers, {normal} {of} others", show(outlier)),
+        None => format!("{what} {normal} {of} patches"),
     })
 }
 
-fn attention(card: &Card) -> Option<String> {
+fn attention(card: &Card) -> Option<Parts> {
     let mass = card.attention.outlier_mass_frac?;
-    let mut text = format!("[CLS] pays outliers {} % of its attention in the last block", three(100.0 * mass));
+    let headline = format!("[CLS] pays outliers {} % of its attention in the last block", three(100.0 * mass));
+    let mut text = String::new();
     if let Some((overlap, chance)) = card.attention.overlap_frac.zip(card.attention.overlap_chance_frac) {
         text += &format!(
-            "; {} % of as many most attended patches are outliers, {} % by chance",
+            "; of the patches that it attends to most, as many as there are outliers, {} % are outliers; {} % by chance",
             three(100.0 * overlap),
             three(100.0 * chance)
         );
     }
-    Some(text)
+    Some((headline, text))
 }
 
-fn registers(card: &Card) -> Option<String> {
+fn registers(card: &Card) -> Option<Parts> {
     if card.registers.is_empty() {
         return None;
     }
@@ -161,14 +241,12 @@ fn registers(card: &Card) -> Option<String> {
         let (low, high) = (three(factor * low), three(factor * high));
         Some(if low == high { low } else { format!("{low} to {high}") })
     };
-    let mut text = card.registers.len().to_string();
+    let mut headline = card.registers.len().to_string();
     if let Some(norm) = range(|r| r.norm_by_patch, 1.0) {
-        text += &format!("; {norm} × the norm of a patch");
+        headline += &format!("; {norm} × the norm of a patch");
     }
-    if let Some(attention) = range(|r| r.attention_frac, 100.0) {
-        text += &format!("; [CLS] pays each {attention} % of its attention");
-    }
-    Some(text)
+    let attention = range(|r| r.attention_frac, 100.0);
+    Some((headline, attention.map_or_else(String::new, |a| format!("; [CLS] pays each {a} % of its attention"))))
 }
 
 fn three(x: f64) -> String {
@@ -183,28 +261,52 @@ fn two(x: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::card::SkippedFile;
     use super::super::card::tests::{card, healthy, sick};
     use super::*;
 
     fn said(card: &Card) -> String {
-        lines(card).iter().map(|[label, text]| format!("{label}: {text}\n")).collect()
+        lines(card).iter().map(|line| format!("{}: {}\n", line.label, line.text())).collect()
     }
 
     #[test]
     fn the_card_says_every_number_once() {
         let text = said(&card(sick(), 0));
         for line in [
-            "norms: median 10.00 at block_7, the largest 10.5 × that; two modes, parted at 33.00\n",
-            "from block: 3 of 0 to 7\n",
-            "neighbours: median cosine 0.990 ± 0.010 of outliers, 0.400 ± 0.010 of others; an outlier's is the larger \
-             with probability 0.970 ± 0.010\n",
-            "place: found for 2.00 ± 1.0 % of outliers, 97.0 ± 1.0 % of others; off by 4.50 ± 0.010 cells of \
-             outliers, 0.100 ± 0.010 cells of others, 4.60 by one guess for all\n",
-            "pixels: L2 error 5.00 ± 0.010 of outliers, 3.00 ± 0.010 of others\n",
+            "norms: median 10.00 after block 7, the largest 10.5 × that; two modes, parted at 33.00\n",
+            "from: block 3, counted from 0; the last is block 7\n",
+            "neighbours: median cosine 0.990 ± 0.010 for outliers, 0.400 ± 0.010 for others, to the patches beside, after \
+             the patch embedding; an outlier's is the larger with probability 0.970 ± 0.010\n",
+            "place: the exact cell found for 2.00 ± 1.0 % of outliers, 97.0 ± 1.0 % of others, by a linear probe; off by \
+             4.50 ± 0.010 cells for outliers, 0.100 ± 0.010 cells for others; one guess for all is off by 4.60 cells\n",
+            "pixels: L2 error 5.00 ± 0.010 for outliers, 3.00 ± 0.010 for others, of a patch of normalised pixels drawn by a \
+             linear probe\n",
         ] {
             assert!(text.contains(line), "no {line} in\n{text}");
         }
         assert!(!text.contains("registers"));
+    }
+
+    /// Breaks when a file that was left out is only counted, or a long list of them fills the card.
+    #[test]
+    fn skipped_files_are_named() {
+        let mut card = card(sick(), 0);
+        assert!(!said(&card).contains("skipped"));
+        let file = |i: u32| SkippedFile { name: format!("{i}.jpg"), reason: "truncated".to_owned() };
+        card.skipped_files = vec![file(0)];
+        assert!(said(&card).contains("skipped: 1 file: 0.jpg (truncated)\n"), "{}", said(&card));
+        card.skipped_files = (0..7).map(file).collect();
+        assert!(said(&card).contains("4.jpg (truncated) and 2 more\n"), "{}", said(&card));
+    }
+
+    /// Breaks when the report says another thing than the terminal, or begins a detail with a comma.
+    #[test]
+    fn a_tile_has_the_words_of_its_line() {
+        for line in lines(&card(sick(), 0)) {
+            let (fact, text) = (line.fact(), line.text());
+            assert!(text.starts_with(&fact.headline) && text.ends_with(&fact.detail), "{text}");
+            assert!(!fact.headline.is_empty() && !fact.detail.starts_with([',', ';', ' ']), "{text}");
+        }
     }
 
     #[test]
@@ -215,7 +317,7 @@ mod tests {
             text.contains("outliers: none; with 95 % confidence fewer than 4.87 % of such images have one\n"),
             "{text}"
         );
-        assert!(text.contains("place: found for 97.0 ± 1.0 % of patches"), "{text}");
+        assert!(text.contains("place: the exact cell found for 97.0 ± 1.0 % of patches"), "{text}");
         assert_eq!(text.matches("outlier").count(), 1, "{text}");
     }
 }

@@ -9,7 +9,7 @@ use extract::{EncoderSlot, Extract, ExtractParams, Tuning};
 use measure::{Measure, MeasureParams};
 use reports::Subject;
 use schemas::outlier::OutlierPolicy;
-use vit::executor::devices;
+use vit::executor::{DeviceChoice, devices};
 
 use super::check::{check, follows};
 use super::dataset::{OpenDataset, open};
@@ -18,7 +18,7 @@ use super::model::{self, OpenModel, Opening};
 use super::params::{params, policy_in_words, precision};
 use super::preprocess::in_words;
 use super::weights::Digests;
-use super::{change, discover, embedded, portrait, probes, truth};
+use super::{change, dense, discover, embedded, linear_eval, portrait, probes, truth, zero_shot};
 use crate::cli::StudyArgs;
 use crate::failure::{Code, Failure};
 
@@ -107,17 +107,28 @@ pub fn build(args: &StudyArgs, access: Access) -> Result<Built, Failure> {
             let params = extract_params(&file, model, dataset)?;
             neurons = change::neurons(&params, model, dataset, tuning, &mut stages);
         }
-        for (at, dataset) in datasets.iter().enumerate().filter(|(_, d)| runs_on(d)) {
+        for (at, dataset) in datasets.iter().enumerate().filter(|(_, d)| runs_on(d) && d.table.extract) {
             let (subject, tables) = extraction(&file, model, dataset, neurons.clone(), tuning, &mut stages)?;
             subjects.push((at, subject));
-            let teaches_truth = has_truth(model, dataset) && dataset.source.manifest().entries.len() >= ENOUGH;
+            let teaches_truth = teaches_truth(model, dataset);
             let (model, dataset) = (Arc::clone(model), dataset.name.clone());
             extractions.push(Extraction { model, dataset, tables, teaches_truth });
         }
+        let Some(first) = device.first() else { continue };
+        let at_hand = AtHand { file: &file, model, datasets: &datasets, neurons, tuning, device: first };
+        let tables = |dataset: &str| {
+            let of_this = |e: &&Extraction| e.dataset == dataset && Arc::ptr_eq(&e.model, model);
+            extractions.iter().find(of_this).map(|e| e.tables.as_slice())
+        };
+        dense::add(&at_hand, &mut stages, &mut subjects)?;
+        linear_eval::add(&at_hand, &tables, &mut stages, &mut subjects)?;
+        zero_shot::add(&at_hand, &tables, &mut stages, &mut subjects)?;
     }
     subjects.sort_by_key(|(at, _)| *at);
     let mut subjects: Vec<Subject> = subjects.into_iter().map(|(_, subject)| subject).collect();
-    probes::add(&file.probes, &extractions, cores, &mut stages, &mut subjects)?;
+    // Half of the memory that a study may take goes to vectors that are fitted.
+    let memory_bytes = file.budget.memory_gb.map(|gb| (gb * 0.5e9) as u64);
+    probes::add(&file.probes, &extractions, &datasets, (cores, memory_bytes), &mut stages, &mut subjects)?;
 
     let plan = Plan::new(stages).map_err(|e| match e {
         PlanError::Twice { .. } => {
@@ -136,7 +147,13 @@ pub fn build(args: &StudyArgs, access: Access) -> Result<Built, Failure> {
         plan,
         store,
         report_dir: args.report.clone().unwrap_or(file.report),
-        report: reports::Study { title: file.title, subjects, wanted: file.tables, notes: file.notes, missing: None },
+        report: reports::Study {
+            title: file.title,
+            subjects,
+            wanted: file.tables,
+            notes: file.notes,
+            ..reports::Study::default()
+        },
         budget: file.budget,
         max_skip_frac: file.max_skip_frac,
     })
@@ -182,6 +199,89 @@ pub fn partition(open: &OpenModel, dataset: &OpenDataset) -> Partition {
     vec![("model", open.model.name.clone()), ("dataset", dataset.name.clone())]
 }
 
+/// What the heads of one model are planned from.
+pub struct AtHand<'a> {
+    /// The study.
+    pub file: &'a StudyFile,
+    /// The model.
+    pub model: &'a Arc<OpenModel>,
+    /// All datasets.
+    pub datasets: &'a [OpenDataset],
+    /// The units that test-time registers take over.
+    pub neurons: Option<TableRef>,
+    /// Speed.
+    pub tuning: Tuning,
+    /// Where text encoders run.
+    pub device: &'a DeviceChoice,
+}
+
+impl AtHand<'_> {
+    /// A dataset that the model runs on, with its place among all.
+    pub fn dataset(&self, name: &str) -> Option<(usize, &OpenDataset)> {
+        let runs_on = |d: &OpenDataset| d.table.models.is_empty() || d.table.models.contains(&self.model.model.name);
+        self.datasets.iter().enumerate().find(|(_, d)| d.name == name && runs_on(d))
+    }
+
+    /// What an extraction of a dataset would mean: how the model is changed, digests, the size of shards.
+    pub fn params(&self, dataset: &OpenDataset) -> Result<ExtractParams, Failure> {
+        extract_params(self.file, self.model, dataset)
+    }
+
+    /// The row of the report that scores called `name`, of images of a dataset, stand in.
+    pub fn subject<'s>(
+        &self,
+        name: &str,
+        (at, dataset): (usize, &OpenDataset),
+        subjects: &'s mut Vec<(usize, Subject)>,
+    ) -> Result<&'s mut Subject, Failure> {
+        let model = &self.model.model.name;
+        let known = subjects.iter().position(|(_, s)| s.model == *model && s.dataset == name);
+        let i = match known {
+            Some(i) => i,
+            None => {
+                let base = subject(self.file, self.model, dataset, &self.params(dataset)?)?;
+                subjects.push((at, Subject { dataset: name.to_owned(), ..base }));
+                subjects.len() - 1
+            }
+        };
+        Ok(&mut subjects[i].1)
+    }
+}
+
+/// What the report says of one model on one dataset before anything was measured.
+fn subject(
+    file: &StudyFile,
+    open: &OpenModel,
+    dataset: &OpenDataset,
+    params: &ExtractParams,
+) -> Result<Subject, Failure> {
+    Ok(Subject {
+        model: open.model.name.clone(),
+        weights: open.provenance,
+        weights_note: open.note.clone(),
+        weights_digest: open.model.weights_digest.clone(),
+        leftover: open.leftover.clone(),
+        dataset: dataset.name.clone(),
+        preprocessing: in_words(&params.preprocess),
+        precision: open.model.precision.to_string(),
+        change: change::in_words(&open.change),
+        wrapped_neighbours: file.extract.wrapped_neighbours,
+        appended_registers: open.change.registers().map_or(0, |r| usize::from(r.registers)),
+        outlier_policy: policy_in_words(&params.outliers),
+        always_finds: matches!(params.outliers, OutlierPolicy::TopFraction { .. } | OutlierPolicy::NthLargest { .. }),
+        site: params.outlier_site.to_string(),
+        registers: open.spec.config.registers,
+        follows: follows(&dataset.table.follows)?,
+        departures: dataset.departures.clone(),
+        ..Subject::default()
+    })
+}
+
+/// Hive folders of scores that stand under a name of their own.
+pub fn partition_of(open: &OpenModel, name: &str) -> Partition {
+    vec![("model", open.model.name.clone()), ("dataset", name.to_owned())]
+}
+
 /// Plans calibration, extraction, measurement and portraits of one model on one dataset.
 fn extraction(
     file: &StudyFile,
@@ -194,26 +294,7 @@ fn extraction(
     let (table, config) = (&file.extract, &open.spec.config);
     let params = extract_params(file, open, dataset)?;
     let partition = partition(open, dataset);
-    let mut subject = Subject {
-        model: open.model.name.clone(),
-        weights: open.provenance,
-        weights_note: open.note.clone(),
-        weights_digest: open.model.weights_digest.clone(),
-        leftover: open.leftover.clone(),
-        dataset: dataset.name.clone(),
-        preprocessing: in_words(&params.preprocess),
-        precision: open.model.precision.to_string(),
-        change: change::in_words(&open.change),
-        wrapped_neighbours: table.wrapped_neighbours,
-        appended_registers: open.change.registers().map_or(0, |r| usize::from(r.registers)),
-        outlier_policy: policy_in_words(&params.outliers),
-        always_finds: matches!(params.outliers, OutlierPolicy::TopFraction { .. } | OutlierPolicy::NthLargest { .. }),
-        site: params.outlier_site.to_string(),
-        registers: config.registers,
-        follows: follows(&dataset.table.follows)?,
-        departures: dataset.departures.clone(),
-        ..Subject::default()
-    };
+    let mut subject = subject(file, open, dataset, &params)?;
     let cutoff = change::cutoff(&params, open, dataset, tuning, stages);
     take(&mut subject, cutoff.as_slice());
     let measure = MeasureParams {
@@ -266,6 +347,11 @@ fn has_truth(open: &OpenModel, dataset: &OpenDataset) -> bool {
     open.provenance == reports::Provenance::Planted && dataset.table.dataset == "synthetic"
 }
 
+/// Whether what is learned from a dataset has an answer that is known.
+pub fn teaches_truth(open: &OpenModel, dataset: &OpenDataset) -> bool {
+    has_truth(open, dataset) && dataset.source.manifest().entries.len() >= ENOUGH
+}
+
 /// Images from which a probe must have learned for its truth to hold.
 const ENOUGH: usize = 300;
 
@@ -299,14 +385,23 @@ mod tests {
         let extracted: Vec<&str> = titles.iter().filter_map(|t| t.strip_prefix("extract ")).collect();
         // Breaks when datasets are the outer loop, which opens every model once per dataset.
         let models = ["planted", "planted_reg4", "planted-edited", "planted-test-time-reg1"];
-        let wanted = models.iter().flat_map(|m| ["scenes-train", "scenes-test"].map(|d| format!("{m} {d}")));
+        let unchanged = |model: &str| models[..2].contains(&model);
+        let wanted = models.iter().flat_map(|model| {
+            // The other datasets are for the models that run unchanged, and some for dense heads alone.
+            let datasets = if unchanged(model) { 3 } else { 2 };
+            ["scenes-train", "scenes-test", "scenes-curves"]
+                .into_iter()
+                .take(datasets)
+                .map(move |d| format!("{model} {d}"))
+        });
         assert_eq!(extracted, wanted.collect::<Vec<_>>());
         // A changed model is judged by the cut-off of the model as it was trained, which is found once.
         let calibrated = titles.iter().filter(|t| t.starts_with("calibrate ")).count();
-        assert_eq!(calibrated, 4, "{titles:#?}");
+        assert_eq!(calibrated, 6, "{titles:#?}");
         let unlike: std::collections::BTreeSet<&String> = titles.iter().collect();
         assert_eq!(unlike.len(), titles.len(), "two steps have one title: {titles:#?}");
-        let subjects: Vec<&str> = built.report.subjects.iter().map(|s| s.dataset.as_str()).collect();
-        assert_eq!(subjects[..8], [["scenes-train"; 4], ["scenes-test"; 4]].concat());
+        let subjects = built.report.subjects.iter().map(|s| s.dataset.as_str());
+        let subjects: Vec<&str> = subjects.filter(|d| ["scenes-train", "scenes-test"].contains(d)).collect();
+        assert_eq!(subjects, [["scenes-train"; 4], ["scenes-test"; 4]].concat());
     }
 }

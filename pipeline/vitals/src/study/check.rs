@@ -6,13 +6,16 @@ use std::collections::BTreeSet;
 use vit::executor::Precision;
 
 use super::dataset;
+use super::dense;
 use super::discover;
 use super::file::{DatasetTable, StudyFile};
+use super::linear_eval;
 use super::mistake::nearest;
 use super::model::{Declared, declare};
 use super::params::{params, precision};
 use super::portrait;
 use super::probes::{check_site, experiments};
+use super::zero_shot;
 use crate::failure::{Code, Failure};
 
 /// Checks names, sites, numbers and splits; gives the models, which were looked up on the way.
@@ -38,7 +41,7 @@ pub fn check(file: &StudyFile) -> Result<Vec<Declared<'_>>, Failure> {
             known("model", wanted, models.iter().map(|m| m.name.as_str()))?;
         }
         for model in &models {
-            if table.models.is_empty() || table.models.contains(&model.name) {
+            if table.extract && (table.models.is_empty() || table.models.contains(&model.name)) {
                 let params = params(&file.extract, &model.spec, "", (table, ""))?;
                 if portrait::wanted(&file.portray, dataset::name(table)) {
                     portrait::params(&file.portray, &params)?;
@@ -51,17 +54,64 @@ pub fn check(file: &StudyFile) -> Result<Vec<Declared<'_>>, Failure> {
     }
     for name in file.portray.datasets.iter().chain(&file.discover.datasets) {
         known("dataset", name, file.datasets.iter().map(dataset::name))?;
+        extracted(name, file)?;
     }
     for table in &file.probes {
         for name in table.train.iter().chain(&table.test) {
             known("dataset", name, file.datasets.iter().map(dataset::name))?;
+            extracted(name, file)?;
         }
         for model in &models {
             experiments(table, model.spec.config.depth)?;
             check_site(table, &file.extract, model.spec.config.depth)?;
         }
     }
+    heads(file, &models)?;
     Ok(models)
+}
+
+/// The same of heads and of zero-shot classification.
+fn heads(file: &StudyFile, models: &[Declared<'_>]) -> Result<(), Failure> {
+    let datasets = || file.datasets.iter().map(dataset::name);
+    for table in &file.dense {
+        known("dataset", &table.train, datasets())?;
+        known("dataset", &table.test, datasets())?;
+        if table.seeds.is_empty() {
+            let at = format!("[[dense]] {} on {}", table.recipe, table.train);
+            return Err(Failure::new(Code::Config, "`seeds` is empty", at, "write at least one"));
+        }
+        for model in models {
+            // How many classes there are, the dataset may say later.
+            dense::protocol(table, &model.spec, 2)?;
+        }
+    }
+    for table in &file.linear_eval {
+        known("dataset", &table.train, datasets())?;
+        known("dataset", &table.test, datasets())?;
+        for model in models {
+            linear_eval::params(table, model.spec.config.depth)?;
+            linear_eval::check_sites(table, &file.extract, model.spec.config.depth)?;
+        }
+    }
+    for table in &file.zero_shot {
+        known("dataset", &table.dataset, datasets())?;
+        zero_shot::sentences(table)?;
+        if !file.extract.pooled.iter().any(|site| site == "final") {
+            let at = format!("[[zero_shot]] {}", table.dataset);
+            let fix = "add \"final\" to `pooled` under [extract]";
+            return Err(Failure::new(Code::Config, "`pooled` keeps no final vectors", at, fix));
+        }
+    }
+    Ok(())
+}
+
+/// An error for a dataset whose tokens are wanted and that says they are not.
+fn extracted(name: &str, file: &StudyFile) -> Result<(), Failure> {
+    if file.datasets.iter().any(|d| dataset::name(d) == name && !d.extract) {
+        let what = format!("dataset `{name}` has `extract = false`, and its tokens are asked for");
+        return Err(Failure::new(Code::Config, what, "[[dataset]]", "remove that key, or the dataset from the others"));
+    }
+    Ok(())
 }
 
 /// Whose protocol a dataset is read under.

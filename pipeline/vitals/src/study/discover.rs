@@ -52,6 +52,7 @@ pub fn params(table: &DiscoverTable, extraction: &ExtractParams) -> Result<Disco
         k_patches: table.k_patches,
         raw_biases: table.raw_biases.clone(),
         l2_biases: table.l2_biases.clone(),
+        tokencut_tau: table.tokencut_tau,
         pictures: table.pictures,
         edit: extraction.edit.clone(),
         test_time_registers: extraction.test_time_registers,
@@ -89,9 +90,17 @@ pub fn add(
         let folder = engine::store::relative_dir(&table);
         subject.tables.entry(format!("lost_{}", table.table)).or_default().push(folder);
     }
-    let stage = CorLoc { params: scored, inputs, partition };
-    take(subject, &outputs_of(&stage));
-    stages.push(Box::new(stage));
+    let of_tokencut = table.tokencut_tau.map(|_| CorLocParams {
+        sites: scored.sites.iter().map(|site| format!("{site}+tokencut")).collect(),
+        raw_biases: Vec::new(),
+        l2_biases: vec![0.0],
+        no_hard: table.no_hard,
+    });
+    for params in [Some(scored), of_tokencut].into_iter().flatten() {
+        let stage = CorLoc { params, inputs: inputs.clone(), partition: partition.clone() };
+        take(subject, &outputs_of(&stage));
+        stages.push(Box::new(stage));
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use engine::Budget;
 use schemas::outlier::OutlierPolicy;
 use serde::Deserialize;
 
+use self::heads::{DenseTable, LinearEvalTable, ZeroShotTable};
 use super::mistake::mistake;
 use crate::failure::{Code, Failure};
 
@@ -54,6 +55,15 @@ pub struct StudyFile {
     /// Fits.
     #[serde(default, rename = "probe")]
     pub probes: Vec<ProbeTable>,
+    /// Heads on patch features.
+    #[serde(default)]
+    pub dense: Vec<DenseTable>,
+    /// Linear classifiers learned by gradient steps.
+    #[serde(default)]
+    pub linear_eval: Vec<LinearEvalTable>,
+    /// Classes from their names.
+    #[serde(default)]
+    pub zero_shot: Vec<ZeroShotTable>,
 }
 
 fn default_store() -> PathBuf {
@@ -158,6 +168,8 @@ pub struct DiscoverTable {
     pub raw_biases: Vec<f64>,
     /// Biases of the Gram matrix of features divided by their length; empty: these are not used.
     pub l2_biases: Vec<f64>,
+    /// Boxes by TokenCut too, with this threshold of its graph; 0.2 is its authors'.
+    pub tokencut_tau: Option<f64>,
     /// Leave out objects marked as difficult or truncated.
     pub no_hard: bool,
     /// The steps of the first so many images are kept as pictures.
@@ -174,6 +186,7 @@ impl Default for DiscoverTable {
             raw_biases: vec![0.0],
             // No product of unit vectors is above 1: at −1 rounding alone would decide.
             l2_biases: (-19..=0).map(|twentieths| f64::from(twentieths) / 20.0).collect(),
+            tokencut_tau: None,
             no_hard: false,
             pictures: 3,
         }
@@ -291,6 +304,17 @@ pub struct DatasetTable {
     /// Models to run on it, by name in tables; empty: all.
     #[serde(default)]
     pub models: Vec<String>,
+    /// `draws` of `[extract]`, for this dataset.
+    pub draws: Option<u16>,
+    /// `every_patch` of `[extract]`, for this dataset.
+    pub every_patch: Option<bool>,
+    /// Whether tokens are measured; a dataset for dense heads alone need not be.
+    #[serde(default = "yes")]
+    pub extract: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn default_shuffle() -> String {
@@ -321,7 +345,7 @@ pub struct PreprocessTable {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeTable {
-    /// `token_class`, `pooled_class`, `multi_label`, `position` or `pixels`.
+    /// `token_class`, `pooled_class`, `knn`, `multi_label`, `position` or `pixels`.
     pub experiment: String,
     /// Dataset to fit on; several are repeats of one probe, whose numbers are averaged.
     #[serde(deserialize_with = "one_or_several")]
@@ -356,6 +380,16 @@ pub struct ProbeTable {
     pub position: String,
     /// Ridge of pixels (1 by default) and of positions by regression (0 by default).
     pub penalty: Option<f64>,
+    /// knn: so many neighbours vote.
+    pub k: Option<Vec<u32>>,
+    /// knn: similarities are divided by it.
+    pub temperature: Option<f64>,
+    /// knn: few-shot banks of so many images of each class.
+    #[serde(default)]
+    pub n_per_class: Vec<u32>,
+    /// knn: how many such banks are drawn of each number.
+    #[serde(default = "one")]
+    pub tries: u32,
     /// Shuffle the labels: a control that must come out at chance.
     #[serde(default)]
     pub permute_labels: bool,
@@ -364,6 +398,12 @@ pub struct ProbeTable {
     /// macro: choose C by the mean over classes.
     #[serde(default)]
     pub macro_average: bool,
+    /// The same number against the cut-off too; needs every patch of its datasets.
+    #[serde(default)]
+    pub curve: bool,
+    /// Cut-offs of that curve.
+    #[serde(default = "default_curve_steps")]
+    pub curve_steps: u32,
 }
 
 fn one_or_several<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
@@ -377,6 +417,14 @@ fn one_or_several<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<String>,
         Texts::One(text) => vec![text],
         Texts::Several(texts) => texts,
     })
+}
+
+fn default_curve_steps() -> u32 {
+    40
+}
+
+fn one() -> u32 {
+    1
 }
 
 fn default_probe_site() -> String {
@@ -434,5 +482,6 @@ pub fn expand(text: &str, key: &str) -> Result<String, Failure> {
     Ok(out + rest)
 }
 
+pub mod heads;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,11 @@
 use engine::Budget;
 use serde::de::DeserializeOwned;
 
-use super::file::{DatasetTable, ExtractTable, ModelTable, PlantedTable, PreprocessTable, ProbeTable, StudyFile};
+use super::file::heads::{DenseTable, LinearEvalTable, ZeroShotTable};
+use super::file::{
+    DatasetTable, DiscoverTable, ExtractTable, ModelTable, PlantedTable, PortrayTable, PreprocessTable, ProbeTable,
+    StudyFile,
+};
 use crate::failure::{Code, Failure};
 
 const DOCS: &str = "docs/study.md lists all keys with their defaults";
@@ -89,16 +93,21 @@ fn suggestion(message: &str) -> String {
 }
 
 /// Every table of a study, and its keys.
-fn tables() -> [(&'static str, Vec<String>); 8] {
+fn tables() -> [(&'static str, Vec<String>); 13] {
     [
         ("at the top, before any [table]", keys::<StudyFile>()),
         ("under [budget]", keys::<Budget>()),
         ("under [extract]", keys::<ExtractTable>()),
+        ("under [portray]", keys::<PortrayTable>()),
+        ("under [discover]", keys::<DiscoverTable>()),
         ("under [[model]]", keys::<ModelTable>()),
         ("under [model.planted]", keys::<PlantedTable>()),
         ("under [[dataset]]", keys::<DatasetTable>()),
         ("in `preprocess` under [[dataset]]", keys::<PreprocessTable>()),
         ("under [[probe]]", keys::<ProbeTable>()),
+        ("under [[dense]]", keys::<DenseTable>()),
+        ("under [[linear_eval]]", keys::<LinearEvalTable>()),
+        ("under [[zero_shot]]", keys::<ZeroShotTable>()),
     ]
 }
 
@@ -137,7 +146,12 @@ mod tests {
         for (keys, home) in [
             ("provenance = \"own\"", "belongs under [[model]];"),
             ("max_skip_frac = 0.1", "belongs at the top"),
-            ("draws = 3", "belongs under [extract] or under [[probe]]"),
+            ("templates = \"openai\"", "belongs under [[zero_shot]];"),
+            ("curve = true", "belongs under [[probe]];"),
+            ("batch = 3", "belongs under [[linear_eval]];"),
+            ("tokencut_tau = 0.2", "belongs under [discover];"),
+            ("outlier_site = \"last\"", "belongs under [extract];"),
+            ("permute_labels = true", "under [[probe]] or under [[dense]] or under [[linear_eval]]"),
             ("crop_px = 224", "in `preprocess` under [[dataset]]"),
             ("hours = 3", "under [budget]"),
             ("erasure = 1.0", "under [model.planted]"),

@@ -11,7 +11,7 @@ use schemas::{Canonical, Fingerprint, Meaning};
 use vit::executor::{DeviceChoice, Precision, open_on};
 use vit::planted::{Dials, PatchStatistics, planted};
 use vit::weights::Header;
-use vit::{Interpolation, ModelSpec, Params, Pixels, VitConfig, VitError};
+use vit::{Interpolation, ModelSpec, Params, Pixels, VitConfig, VitError, WeightSource};
 
 use super::file::{ModelTable, PlantedTable, TestTimeTable, expand};
 use super::weights::{Digests, Stamp, located, unfit};
@@ -89,6 +89,8 @@ pub struct OpenModel {
     pub leftover: Vec<String>,
     /// What is changed while it runs.
     pub change: Change,
+    /// Its weight file; a planted model has none.
+    pub source: Option<WeightSource>,
 }
 
 /// What is changed while a model runs.
@@ -183,7 +185,7 @@ pub fn open(declared: Declared<'_>, opening: &mut Opening<'_>) -> Result<OpenMod
         header.params()
     };
     let (model, change) = runnable(name, &mut spec, &digest, weights, table, opening)?;
-    Ok(OpenModel { model, spec, provenance, note: table.note.clone(), leftover, change })
+    Ok(OpenModel { model, spec, provenance, note: table.note.clone(), leftover, change, source: Some(source) })
 }
 
 /// The name of a model of which something is changed.
@@ -258,7 +260,7 @@ fn open_planted(declared: Declared<'_>, opening: &Opening<'_>) -> Result<OpenMod
     } else {
         table.note.clone()
     };
-    Ok(OpenModel { model, spec, provenance, note, leftover: Vec::new(), change })
+    Ok(OpenModel { model, spec, provenance, note, leftover: Vec::new(), change, source: None })
 }
 
 /// What decides every weight of a planted model.

@@ -55,6 +55,7 @@ pub fn in_words(p: &Preprocess) -> String {
     let filter = match p.filter {
         Filter::Bicubic => "bicubic",
         Filter::Bilinear => "bilinear",
+        Filter::Cv2Bilinear => "bilinear (OpenCV)",
     };
     let resize = match p.resize {
         Resize::ShortSide(px) => format!("short side {px} px {filter}"),

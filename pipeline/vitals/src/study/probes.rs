@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use engine::{Partition, Stage, outputs_of};
 use probe::classify::{Average, Protocol};
-use probe::{Experiment, LogisticParams, Pixels, Position, PositionModel, ProbeStage, Split, Standardise, VectorClass};
+use probe::{
+    Curve, Experiment, Knn, Knobs, LogisticParams, Pixels, Position, PositionModel, ProbeCurve, ProbeStage, Split,
+    Standardise, VectorClass,
+};
 use reports::Subject;
 
 use super::build::{Extraction, take};
@@ -24,7 +27,8 @@ const STUDY_TEST_FRAC: f64 = 0.2;
 pub fn add(
     tables: &[ProbeTable],
     extractions: &[Extraction],
-    threads: usize,
+    datasets: &[OpenDataset],
+    (threads, memory_bytes): (usize, Option<u64>),
     stages: &mut Vec<Box<dyn Stage>>,
     subjects: &mut Vec<Subject>,
 ) -> Result<(), Failure> {
@@ -39,18 +43,32 @@ pub fn add(
             let name = table.name.as_ref().unwrap_or(&first.dataset);
             let config = &first.model.spec.config;
             let partition: Partition = vec![("model", first.model.model.name.clone()), ("dataset", name.clone())];
-            let (mut outputs, mut settings) = (Vec::new(), String::new());
+            let (mut outputs, mut curves, mut settings) = (Vec::new(), Vec::new(), String::new());
             for (train, experiment) in trains.iter().zip(experiments(table, config.depth)?) {
                 let tested = test.map(|t| t.tables.as_slice());
                 settings = experiment.settings();
-                let stage = ProbeStage::new(experiment, &train.tables, tested, partition.clone()).map_err(|e| {
+                let wrong = |e: probe::ProbeError| {
                     bad(&e, &format!("[[probe]] {} {name}", table.experiment), "correct the probe in the study")
-                })?;
-                let stage = stage.sized(config.width, threads);
+                };
+                if table.curve {
+                    let knobs = Knobs { steps: table.curve_steps, ..Knobs::default() };
+                    let curve = Curve { experiment: experiment.clone(), knobs };
+                    let stage = ProbeCurve::new(curve, &train.tables, tested, partition.clone()).map_err(wrong)?;
+                    let stage = stage.sized(config.width);
+                    curves.extend(outputs_of(&stage));
+                    stages.push(Box::new(stage));
+                }
+                let stage = ProbeStage::new(experiment, &train.tables, tested, partition.clone()).map_err(wrong)?;
+                let classes = datasets.iter().find(|d| d.name == train.dataset);
+                let classes = classes.map_or(0, |d| d.source.manifest().classes.len());
+                let stage = stage.sized(config.width, threads).of_classes(classes);
+                let stage = memory_bytes.map_or(stage.clone(), |bytes| stage.within(bytes));
                 outputs.push(outputs_of(&stage));
                 stages.push(Box::new(stage));
             }
-            report(subjects, &trains, test, name, table, (&outputs, &settings));
+            if let Some(subject) = report(subjects, &trains, test, name, table, (&outputs, &settings)) {
+                take(subject, &curves);
+            }
         }
     }
     Ok(())
@@ -60,7 +78,7 @@ pub fn add(
 /// training set does not know.
 pub fn check_classes(tables: &[ProbeTable], datasets: &[OpenDataset]) -> Result<(), Failure> {
     let find = |name: &String| datasets.iter().find(|d| d.name == *name).map(|d| d.source.manifest());
-    for table in tables.iter().filter(|t| t.experiment.ends_with("_class")) {
+    for table in tables.iter().filter(|t| t.experiment.ends_with("_class") || t.experiment == "knn") {
         for name in table.train.iter().chain(&table.test) {
             if find(name).is_some_and(|manifest| manifest.entries.iter().all(|e| e.label.is_none())) {
                 return Err(bad(
@@ -93,7 +111,7 @@ pub fn check_classes(tables: &[ProbeTable], datasets: &[OpenDataset]) -> Result<
 /// An error unless the extraction keeps what the probe reads.
 pub fn check_site(table: &ProbeTable, extract: &ExtractTable, depth: usize) -> Result<(), Failure> {
     let (key, kept) = match table.experiment.as_str() {
-        "pooled_class" => ("pooled", &extract.pooled),
+        "pooled_class" | "knn" => ("pooled", &extract.pooled),
         _ => ("vector_sites", &extract.vector_sites),
     };
     let label = |name: &String| pool_site(name, depth).map(|site| site.label());
@@ -113,15 +131,15 @@ fn bad(what: &dyn std::fmt::Display, at: &str, fix: &str) -> Failure {
 }
 
 /// Scores go to the subject of their dataset's name; a probe over two datasets has a name, and so a subject, of its own.
-fn report(
-    subjects: &mut Vec<Subject>,
+fn report<'s>(
+    subjects: &'s mut Vec<Subject>,
     trains: &[&Extraction],
     test: Option<&Extraction>,
     name: &str,
     table: &ProbeTable,
     (outputs, settings): (&[Vec<engine::TableRef>], &str),
-) {
-    let Some(train) = trains.first() else { return };
+) -> Option<&'s mut Subject> {
+    let train = trains.first()?;
     let model = &train.model.model.name;
     let known = subjects.iter().position(|s| s.model == *model && s.dataset == name);
     let i = known.unwrap_or_else(|| {
@@ -154,6 +172,7 @@ fn report(
         let of_this = wanted.into_iter().filter(|t| t.experiment == table.experiment);
         subject.truth.extend(of_this);
     }
+    Some(subject)
 }
 
 /// The experiment of a probe, once for each dataset of `train`; checked as far as a study file can be.
@@ -194,6 +213,18 @@ fn experiment(table: &ProbeTable, depth: usize, seed: Option<u32>) -> Result<Exp
                 _ => Experiment::MultiLabel(class),
             })
         }
+        "knn" => {
+            let mut knn = Knn::dinov2(&site, split);
+            if !subjects.is_empty() {
+                knn.subjects = subjects;
+            }
+            knn.k = table.k.clone().unwrap_or(knn.k);
+            knn.temperature = table.temperature.unwrap_or(knn.temperature);
+            knn.n_per_class.clone_from(&table.n_per_class);
+            knn.tries = table.tries;
+            knn.permute_labels = table.permute_labels.then_some(0);
+            Ok(Experiment::Knn(knn))
+        }
         "position" => {
             let logistic = LogisticParams { standardise: standardise(table, &at)?, ..LogisticParams::default() };
             let ridge = table.penalty.unwrap_or(0.0);
@@ -215,7 +246,7 @@ fn experiment(table: &ProbeTable, depth: usize, seed: Option<u32>) -> Result<Exp
         other => Err(bad(
             &format!("unknown experiment `{other}`"),
             &at,
-            "write token_class, pooled_class, multi_label, position or pixels",
+            "write token_class, pooled_class, knn, multi_label, position or pixels",
         )),
     }
 }
