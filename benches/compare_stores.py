@@ -13,7 +13,7 @@ import subprocess
 
 KEYS = ["model", "dataset", "experiment", "subject", "site", "metric"]
 # Facts of a fit rather than results.
-FITS = {"objective_sum", "gradient_norm"}
+FITS = {"objective_sum", "gradient_norm", "gradient_rounding_norm"}
 
 
 def scores(vitals, store):

@@ -57,7 +57,7 @@ def arguments():
     parser.add_argument("--weights", type=pathlib.Path)
     parser.add_argument("--photos", type=pathlib.Path)
     parser.add_argument("--vitals", type=pathlib.Path, help="release binary; the examples must lie beside it")
-    parser.add_argument("--parts", default="whole,encoder,decode,memory")
+    parser.add_argument("--parts", default="whole,encoder,decode,lost,logistic,dense,whole_image,memory")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--images", type=int, help="photos of the whole path")
     parser.add_argument("--threads", type=int, default=2)
@@ -93,7 +93,7 @@ def say(text):
 
 def build():
     """Release binary and examples, in one cargo call so that all share one set of features."""
-    packages = [word for name in ("vitals", "vit", "datasets") for word in ("-p", name)]
+    packages = [word for name in ("vitals", "vit", "datasets", "extract", "probe", "train") for word in ("-p", name)]
     subprocess.run(["cargo", "build", "--release", *packages, "--bins", "--examples"], cwd=ROOT, check=True)
     metadata = subprocess.run(
         ["cargo", "metadata", "--format-version", "1", "--no-deps"], cwd=ROOT, check=True, capture_output=True, text=True
@@ -219,6 +219,87 @@ class Bench:
         for key, task in (ours, peer) if number % 2 == 0 else (peer, ours):
             self.figures[key].append(json.loads(task().stdout)["images_per_sec"])
 
+    def lost(self, number):
+        example = self.vitals.parent / "examples" / "lost_speed"
+        features = self.work / "features.f32"
+        # A VOC photo of 500 x 375 px with patches of 16 px, and of 14; keys of ViT-S and ViT-B.
+        for rows, columns, width in [(24, 32, 384), (27, 36, 768)]:
+            shape = ["--rows", rows, "--columns", columns, "--width", width]
+            self.python("lost_torch.py", "--write", features, *shape, "--images", 4 if self.given.quick else 40)
+            words = [features, *shape, "--rounds", 1 if self.given.quick else 3]
+            ours = "vitals", lambda words=words: processes.run([example, *words])
+            peer = "torch + scipy", lambda words=words: self.python("lost_torch.py", *words)
+            boxes = []
+            for who, task in (ours, peer) if number % 2 == 0 else (peer, ours):
+                line = json.loads(task().stdout)
+                self.figures["lost", (rows, columns, width), who].append(line["images_per_sec"])
+                boxes.append(line["boxes"])
+            if boxes[0] != boxes[1]:
+                sys.exit(f"LOST finds other boxes than its reference on features of {rows} x {columns} x {width}")
+
+    def logistic(self, number):
+        example = self.vitals.parent / "examples" / "logistic_speed"
+        rows, width, classes = (2_000, 64, 10) if self.given.quick else (20_000, 384, 100)
+        vectors = self.work / "vectors.f32"
+        shape = ["--rows", rows, "--width", width]
+        threads = ["--threads", self.given.threads]
+        if not vectors.exists():
+            self.python("logistic_sklearn.py", "--write", vectors, *shape, "--classes", classes)
+        ours = json.loads(processes.run([example, vectors, *shape, *threads]).stdout)
+        # Ours first: the peer stops at the objective that ours reached.
+        reached = ours["fits"][0]["objective"]
+        peer = json.loads(self.python("logistic_sklearn.py", vectors, *shape, *threads, "--to", reached).stdout)
+        key = "logistic", (rows, width, classes)
+        self.figures[(*key, "vitals")].append(ours["secs"])
+        self.figures[(*key, "scikit-learn")].append(peer["secs"])
+        self.figures[(*key, "excess")].append(peer["objective"] / reached - 1)
+
+    def on_rayon(self, example, *words):
+        """One of our examples that runs on rayon's pool."""
+        program = self.vitals.parent / "examples" / example
+        return processes.run(["env", f"RAYON_NUM_THREADS={self.given.threads}", program, *words])
+
+    def dense(self, number):
+        threads = ["--threads", self.given.threads]
+        # Steps; the second half of them is timed, when both sides have their features in memory.
+        for recipe, steps in {"cells": 400, "dinov2_segmentation": 6, "nyu_linear": 6}.items():
+            steps = 2 if self.given.quick else steps
+            # A new one each time: a finished head is not trained again.
+            store = self.work / f"dense-{number}-{recipe}"
+            ours = json.loads(self.on_rayon("dense_head_speed", recipe, steps, store).stdout)
+            peer = json.loads(self.python("dense_head_torch.py", recipe, steps, store, *threads).stdout)
+            shutil.rmtree(store)
+            self.figures["dense", recipe, "vitals"].append(ours["secs_per_step"])
+            self.figures["dense", recipe, "torch"].append(peer["secs_per_step"])
+            self.figures["dense", recipe, "losses"].append((peer["our_last_loss"], peer["last_loss"]))
+
+    def whole_image(self, number):
+        threads = ["--threads", self.given.threads]
+        quick = self.given.quick
+        train, test, width, classes = (2_000, 300, 64, 10) if quick else (60_000, 4_000, 384, 100)
+        store = self.work / f"knn-{number}"
+        ours = json.loads(self.on_rayon("knn_of_tables", "random", train, test, width, classes, store).stdout)
+        peer = json.loads(self.python("knn_torch.py", store, ours["train"], ours["test"], *threads).stdout)
+        shutil.rmtree(store)
+        for metric, share in peer["scores"].items():
+            # Two sums of products in f32 may order two neighbours differently.
+            if abs(ours["scores"][f"cls {metric}"] - share) > 2 / test:
+                sys.exit(f"{metric} of k-NN is {ours['scores'][f'cls {metric}']}, its peer has {share}")
+        self.both("k-NN", (train, test, width, classes), ours, peer)
+        train, test, steps = (3_000, 300, 4) if quick else (20_000, 2_000, 30)
+        store = self.work / f"heads-{number}"
+        shape = [train, test, width, classes]
+        ours = json.loads(self.on_rayon("linear_eval_of_tables", "random", *shape, steps, store).stdout)
+        peer = json.loads(self.python("linear_eval_torch.py", store, ours["train"], ours["test"], steps, *threads).stdout)
+        shutil.rmtree(store)
+        self.both(f"52 heads, {steps} steps of 1,024", tuple(shape), ours, peer)
+        best = ours["scores"]["chosen_on_test accuracy_frac"][0]
+        self.figures["whole_image", "best"].append((best, peer["best"]))
+
+    def both(self, what, shape, ours, peer):
+        for who, line in (("vitals", ours), ("torch", peer)):
+            self.figures["whole_image", (what, *shape), who].append(line["secs"])
+
     def measure_memory(self):
         for count in self.given.memory:
             say(f"memory: {count} images")
@@ -305,6 +386,45 @@ def decode_page(bench):
     return "\n".join([f"## Decode, resize, crop, normalise: {len(bench.photos)} photos, one thread", "", table(*rows)])
 
 
+def lost_page(bench):
+    rows = [["grid", "channels", "vitals, images/s", "torch + scipy, images/s", "ours / this"]]
+    for shape in dict.fromkeys(key[1] for key in bench.figures if key[0] == "lost"):
+        ours, peer = (bench.figures["lost", shape, who] for who in ("vitals", "torch + scipy"))
+        rows.append([f"{shape[0]} x {shape[1]}", shape[2], spread(ours, 1), spread(peer, 1), ratio(ours, peer)])
+    return "\n".join(["## LOST on stored keys, one thread", "", table(*rows), "", "Both found the same boxes."])
+
+
+def logistic_page(bench):
+    rows = [["vectors", "channels", "classes", "vitals, s", "scikit-learn, s", "this / ours", "its objective over ours"]]
+    for shape in dict.fromkeys(key[1] for key in bench.figures if key[0] == "logistic"):
+        ours, peer, excess = (bench.figures["logistic", shape, what] for what in ("vitals", "scikit-learn", "excess"))
+        rows.append([*shape, spread(ours, 2), spread(peer, 2), ratio(peer, ours), f"{max(excess):+.1e}"])
+    note = "One fit at C = 1 in blocks, certified within 1e-5 of its optimum; scikit-learn's lbfgs with the largest tol that gets there."
+    return "\n".join([f"## Multinomial logistic regression, {bench.given.threads} threads", "", table(*rows), "", note])
+
+
+def dense_page(bench):
+    rows = [["recipe", "vitals, ms a step", "torch, ms a step", "this / ours", "last losses"]]
+    for recipe in dict.fromkeys(key[1] for key in bench.figures if key[0] == "dense"):
+        ours, peer, losses = (bench.figures["dense", recipe, what] for what in ("vitals", "torch", "losses"))
+        of = [spread([1000 * secs for secs in side], 1) for side in (ours, peer)]
+        rows.append([recipe, *of, ratio(peer, ours), " / ".join(f"{loss:.3f}" for loss in losses[-1])])
+    note = ("Random features of a ViT-S in f16, read before the clock starts; a step reads its views, goes there and back and "
+            "moves the parameters. Other views on either side, so that losses are alike, not equal.")
+    return "\n".join([f"## A step of a dense head, {bench.given.threads} threads", "", table(*rows), "", note])
+
+
+def whole_image_page(bench):
+    rows = [["", "training vectors", "test vectors", "channels", "classes", "vitals, s", "torch, s", "this / ours"]]
+    for shape in dict.fromkeys(key[1] for key in bench.figures if key[0] == "whole_image" and key[1] != "best"):
+        ours, peer = (bench.figures["whole_image", shape, who] for who in ("vitals", "torch"))
+        rows.append([*shape, spread(ours), spread(peer), ratio(peer, ours)])
+    best = bench.figures["whole_image", "best"][-1]
+    note = ("From the Parquet files to the accuracies. k-NN's are equal on both sides; the best head, which has other first "
+            f"weights and another order on either, has {best[0]:.3f} and {best[1]:.3f}.")
+    return "\n".join([f"## Classification from stored vectors, {bench.given.threads} threads", "", table(*rows), "", note])
+
+
 def memory_page(bench):
     rows = [["images", "peak memory, MB", "images/s, whole command"]]
     rows += [[count, f"{peak:.0f}", f"{count / secs:.2f}"] for count, peak, secs in bench.memory]
@@ -318,7 +438,8 @@ def main():
     busy = os.getloadavg()[0] > BUSY
     with tempfile.TemporaryDirectory(prefix="vitals-bench-") as work:
         bench = Bench(given, vitals, pathlib.Path(work))
-        parts = {"whole": bench.whole, "encoder": bench.encoder, "decode": bench.decode}
+        parts = {"whole": bench.whole, "encoder": bench.encoder, "decode": bench.decode, "lost": bench.lost,
+                 "logistic": bench.logistic, "dense": bench.dense, "whole_image": bench.whole_image}
         for number in range(given.rounds):
             for name, part in parts.items():
                 if name in given.parts:
@@ -330,7 +451,8 @@ def main():
     facts = [["", ""], ["processor", machine.processor()], ["cores", machine.cores()],
              ["load average, begin", begin], ["load average, end", machine.load()], ["rounds", given.rounds],
              ["ours", ours], ["peer", peer]]
-    pages = {"whole": whole_page, "encoder": encoder_page, "decode": decode_page, "memory": memory_page}
+    pages = {"whole": whole_page, "encoder": encoder_page, "decode": decode_page, "lost": lost_page,
+             "logistic": logistic_page, "dense": dense_page, "whole_image": whole_image_page, "memory": memory_page}
     text = [f"# Benchmarks{' (quick: the figures mean nothing)' if given.quick else ''}", "", table(*facts)]
     if busy:
         text += ["", "**The machine was not idle when this began.** Threads of PyTorch wait for each other inside an operation, so "

@@ -1,13 +1,14 @@
 """Compares a finished run of `studies/real.toml` with what PyTorch, timm and scikit-learn gave on the same files.
 
     VITALS_REAL=/path/to/real vitals run studies/real.toml --store STORE
-    VITALS_REAL=/path/to/real python reference_check.py STORE [--probes: of studies/real-probes.toml]
+    VITALS_REAL=/path/to/real python reference_check.py STORE [--probes: of studies/real-probes.toml | --dense: of studies/real-dense.toml]
 
 Reads the store's Parquet files and `reference.json`, `reference.npz` of that folder. Compared are: quantiles of the norms
 after every block as reported (`scores`) and again from the single tokens (`token_stats`), medians and maxima photo by
 photo, neighbour cosine, CLS attention and first principal component of three photos at two sizes, and the accuracies and objectives of the logistic fits with those of
 the true optimum. Accuracies of one random patch per image are other draws than the reference's: they are judged by the
-spread of both. Exits with 1 when a value is missing or out of tolerance.
+spread of both. Of `real-dense`: CamVid's mIoU and pixel accuracy at two sizes (same recipe, another order of images: ±3
+points), that of the most frequent class, and Caltech-101's nearest neighbours. Exits with 1 when a value is missing or out of tolerance.
 """
 
 import argparse
@@ -26,6 +27,8 @@ RELATIVE = 1e-3
 COSINE = 1e-3
 ATTENTION = 1e-4
 ACCURACY = 0.005
+# What another order of images does to a head of CamVid.
+RECIPE = 0.03
 # |cosine| of the scores of the first component, and its share of the variance.
 COMPONENT = 1e-4
 SHARE = 1e-3
@@ -257,10 +260,26 @@ def probes(sheet, store, reference):
     add("blind_l2_mean", ("pixels", "normal"), pixels["constant"]["l2"], 1e-3)
 
 
+def dense(sheet, store, reference):
+    """CamVid heads by the fixed recipe, and nearest neighbours on Caltech-101."""
+    for dataset, size in {"camvid": "350x476", "camvid-364": "364x476"}.items():
+        found = store.scores(dataset)
+        ours = lambda subject, metric: (found.get(("segmentation", subject, "final", metric)) or {}).get("value")
+        expected = reference["camvid"]["real"][size]["adam"]["full_resolution"]
+        sheet.add(f"{dataset} mIoU", ours("cells", "miou_frac"), expected["miou"], RECIPE)
+        sheet.add(f"{dataset} pixel accuracy", ours("cells", "accuracy_frac"), expected["pixel_accuracy"], RECIPE)
+        majority = reference["camvid"]["real"]["majority"]
+        sheet.add(f"{dataset} mIoU of the most frequent class", ours("majority", "miou_frac"), majority["miou"], 1e-6)
+        sheet.add(f"{dataset} its accuracy", ours("majority", "accuracy_frac"), majority["pixel_accuracy"], 1e-6)
+    row = store.scores("caltech101").get(("knn", "cls", "final", "accuracy_frac_k10")) or {}
+    sheet.add("Caltech-101, 10 neighbours", row.get("value"), reference["caltech"]["real"]["knn"]["accuracy"], ACCURACY)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("store")
     parser.add_argument("--probes", action="store_true", help="the store is of studies/real-probes.toml")
+    parser.add_argument("--dense", action="store_true", help="the store is of studies/real-dense.toml")
     parser.add_argument("--model", default="dinov2_vits14", help="the model's name in the study")
     parser.add_argument("--all", action="store_true", help="also show every block that is within tolerance")
     arguments = parser.parse_args()
@@ -271,6 +290,8 @@ def main():
     store, sheet = Store(arguments.store, arguments.model), Sheet()
     if arguments.probes:
         probes(sheet, store, reference)
+    elif arguments.dense:
+        dense(sheet, store, reference)
     else:
         norms(sheet, store, reference, arrays)
         portraits(sheet, store, reference, arrays)

@@ -55,9 +55,13 @@ fn the_planted_illness_is_found_in_a_folder_of_files() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     scenes(&at.join("my scenes"), 160);
+    std::fs::create_dir(at.join("my scenes/last")).unwrap();
+    std::fs::write(at.join("my scenes/last/broken.png"), b"no picture").unwrap();
     let args = ["health", "planted", "--images", "my scenes", "--report", "card"];
     let files = card(at, &args);
     assert_eq!((&files["finding"], &files["schema"], &files["encoded"]), (&"artifacts".into(), &1.into(), &160.into()));
+    // Breaks when a file that cannot be read is only counted.
+    assert_eq!((&files["skipped"], files["skipped_files"][0]["name"].as_str()), (&1.into(), Some("last/broken.png")));
     // docs/planted.md: a share of 3.5 %, from block 3 on, 10.43 times the norm.
     let [low, high] = [0, 1].map(|i| number(&files, &format!("/outliers/share_interval/{i}")));
     assert!(low < 0.035 && 0.035 < high && high - low < 0.012, "{low} to {high}");
@@ -81,6 +85,9 @@ fn the_planted_illness_is_found_in_a_folder_of_files() {
     }
     let report = std::fs::read_to_string(at.join("card/report.html")).unwrap();
     assert!(report.contains(&verdict.replace('\'', "&#39;")), "the report has the verdict");
+    assert!(report.contains("last/broken.png (") && report.contains("<div class=\"card bad\">"));
+    // What is the same for every model is no part of a card.
+    assert!(!report.contains("figure-fig11") && !report.contains("figure-fig12") && report.contains("figure-fig9"));
     // The same command again reuses everything, and in words says the same.
     let before = tables(&at.join("card/store"));
     let text = said(at, &args, 0);

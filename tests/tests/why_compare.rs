@@ -62,7 +62,10 @@ fn a_stale_result_tells_its_cause_and_a_fresh_one_that_there_is_none() {
     // The images.
     study(at, "", "draws = 2");
     let images = why(at, "images", &["--limit", "24"]);
-    assert!(images.contains("\n    dataset: ") && images.contains("(digest of the list of images"), "{images}");
+    assert!(
+        images.contains("\n    dataset: ") && images.contains("(digest of the list of images: 48 → 24"),
+        "{images}"
+    );
     // Another version of the stage, as an older binary would have left it.
     let dir = run_of(&at.join("vitals-store/scores/model=planted/dataset=synthetic"));
     let old = dir.with_file_name("run=0000000000000000");

@@ -34,8 +34,8 @@ pub fn tables(files: &[File]) -> Vec<TableSource> {
             } else if let Some((name, rest)) = line.split_once(" = \"") {
                 let (disk, rest) = rest.split_once("\" v ").unwrap_or((rest, ""));
                 (table.name, table.disk) = (name.to_owned(), disk.to_owned());
-                (table.version, table.doc) =
-                    (rest.trim_end_matches([' ', '{']).to_owned(), std::mem::take(&mut doc).join(" "));
+                let version = rest.split_whitespace().next().unwrap_or_default();
+                (table.version, table.doc) = (version.to_owned(), std::mem::take(&mut doc).join(" "));
             } else if let Some((column, rust)) = line.split_once(": ") {
                 table.columns.push([
                     column.to_owned(),
@@ -57,7 +57,7 @@ fn disk_type(rust: &str) -> String {
         None => match inner {
             "Name" => "string".to_owned(),
             "Vectors" => "f32[D]".to_owned(),
-            "Vec<u8>" | "u8>" => "bytes".to_owned(),
+            "Vec<u8>" | "u8>" | "Halves" => "bytes".to_owned(),
             "Vec<f32>" | "f32>" => "f32 list".to_owned(),
             plain => plain.to_owned(),
         },

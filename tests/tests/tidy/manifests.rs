@@ -15,7 +15,10 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("train", &["schemas", "engine"]),
     ("reports", &["schemas", "engine"]),
     ("vitals", &["schemas", "engine", "datasets", "vit", "extract", "measure", "probe", "train", "reports"]),
-    ("acceptance", &["schemas", "engine", "datasets", "vit", "extract", "measure", "probe", "train", "reports", "vitals"]),
+    (
+        "acceptance",
+        &["schemas", "engine", "datasets", "vit", "extract", "measure", "probe", "train", "reports", "vitals"],
+    ),
 ];
 
 /// Doors: packages whose name begins so are named by these crates only.
