@@ -11,9 +11,10 @@ use reports::Subject;
 use train::dense::{HeadParams, HeadSizes, LabelMap, Length, Recipe, Task, TrainHead};
 use vit::{ModelSpec, Site};
 
-use super::build::{AtHand, partition_of, take};
+use super::build::{AtHand, partition_of, take, teaches_truth};
 use super::dataset::OpenDataset;
 use super::file::heads::DenseTable;
+use super::truth;
 use crate::failure::{Code, Failure};
 
 /// A head with everything that its features need.
@@ -223,6 +224,12 @@ pub fn add(
         subject.tables.entry("dense_pictures".to_owned()).or_default().extend(pictures);
         let scores = shown.iter().filter(|t| t.table == "scores").map(engine::store::relative_dir);
         subject.settings.extend(scores.map(|folder| (folder, settings.clone())));
+        let as_made = (table.epochs, table.steps) == (None, None);
+        if as_made && [train, test.1].iter().all(|dataset| teaches_truth(model, dataset)) {
+            let registers = model.spec.config.registers;
+            let known = truth::of_dense(registers, &model.change, &table.recipe, table.permute_labels);
+            subject.truth.extend(known);
+        }
     }
     Ok(())
 }

@@ -10,12 +10,16 @@ use reports::Subject;
 use train::linear_eval::{Length, LinearEval, LinearEvalParams, Training};
 use vit::Site;
 
-use super::build::{AtHand, partition_of, take};
+use super::build::{AtHand, partition_of, take, teaches_truth};
 use super::dataset::OpenDataset;
 use super::file::ExtractTable;
 use super::file::heads::LinearEvalTable;
 use super::params::pool_site;
+use super::truth;
 use crate::failure::{Code, Failure};
+
+/// Passes after which a classifier of scenes has learned.
+const LEARNED: u32 = 20;
 
 /// Blocks whose CLS is read: DINOv2's.
 const BLOCKS: usize = 4;
@@ -115,6 +119,10 @@ pub fn add<'t>(
         take(subject, &shown);
         let scores = shown.iter().filter(|t| t.table == "scores").map(engine::store::relative_dir);
         subject.settings.extend(scores.map(|folder| (folder, settings.clone())));
+        let long = table.epochs.is_some_and(|epochs| epochs >= LEARNED);
+        if long && [train, test.1].iter().all(|dataset| teaches_truth(model, dataset)) {
+            subject.truth.extend(truth::of_linear_eval(&model.change, table.permute_labels));
+        }
     }
     Ok(())
 }

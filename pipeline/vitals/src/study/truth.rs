@@ -159,6 +159,64 @@ pub fn of_boxes(registers: usize, change: &Change) -> Vec<Truth> {
     vec![truth("corloc", "raw", "corloc_frac", expected, why)]
 }
 
+/// Truths of dense heads of the embedded study: of models that are not changed while they run.
+pub fn of_dense(registers: usize, change: &Change, recipe: &str, permuted: bool) -> Vec<Truth> {
+    if !matches!(change, Change::None) {
+        return Vec::new();
+    }
+    let twin = registers > 0;
+    match (recipe, permuted) {
+        ("quick_cells", true) => vec![
+            truth(
+                "segmentation",
+                "class_wall",
+                "iou_frac",
+                Expect::AtMost(0.02),
+                "truths are of other scenes: a wall may be anywhere, so no place is most often wall",
+            ),
+            truth(
+                "segmentation",
+                recipe,
+                "miou_frac",
+                Expect::AtMost(0.5),
+                "truths are of other scenes: sky above, ground below is all that a place tells, two classes of four",
+            ),
+        ],
+        ("quick_cells", false) => {
+            let why = "each patch knows its own texture, which tells the segments apart";
+            let better = "the twin has no patches that have lost their texture";
+            let own = truth("segmentation", recipe, "miou_frac", Expect::AtLeast(0.8), why);
+            let gain = truth("difference_segmentation", recipe, "miou_frac", Expect::AtLeast(0.0), better);
+            [own].into_iter().chain(twin.then_some(gain)).collect()
+        }
+        ("depth_cells", false) => {
+            let why = "blue is 0.2 + 0.55 of the depth; one depth everywhere errs by 0.30";
+            let better = "the twin has no patches that have lost their colour";
+            let own = truth("depth", recipe, "rmse_m", Expect::AtMost(0.13), why);
+            let gain = truth("difference_depth", recipe, "rmse_m", Expect::AtMost(0.0), better);
+            [own].into_iter().chain(twin.then_some(gain)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Scenes of a class lie close together, so that all of one class may be given the same wrong label: of ten classes as
+/// many as two may be right by chance.
+const CHANCE_OF_CLUSTERS: Expect = Expect::AtMost(0.2);
+
+/// Truths of the linear classifiers.
+pub fn of_linear_eval(change: &Change, permuted: bool) -> Vec<Truth> {
+    if !is_known(change) {
+        return Vec::new();
+    }
+    let (expected, why) = if permuted {
+        (CHANCE_OF_CLUSTERS, "labels are permuted: ten classes, chance 0.10")
+    } else {
+        (Expect::AtLeast(0.9), "CLS pools the textures of all patches in block 4")
+    };
+    vec![truth("linear_eval", "chosen_on_train", "accuracy_frac", expected, why)]
+}
+
 /// Truths of the probes.
 pub fn of_probes(registers: usize, change: &Change, permuted: bool) -> Vec<Truth> {
     if !is_known(change) {
@@ -166,6 +224,7 @@ pub fn of_probes(registers: usize, change: &Change, permuted: bool) -> Vec<Truth
     }
     let class =
         |subject: &str, expected, source: &str| truth("token_class", subject, "accuracy_frac", expected, source);
+    let nearest = |expected, why: &str| truth("knn", "cls", "accuracy_frac", expected, why);
     if permuted {
         let chance = "labels are permuted: ten classes, chance 0.10";
         let changed = !matches!(change, Change::None);
@@ -174,7 +233,8 @@ pub fn of_probes(registers: usize, change: &Change, permuted: bool) -> Vec<Truth
             0 => &["cls", "normal", "outlier"],
             _ => &["cls", "normal", "register_0"],
         };
-        return subjects.iter().map(|s| class(s, Expect::AtMost(0.15), chance)).collect();
+        let own = subjects.iter().map(|s| class(s, Expect::AtMost(0.15), chance));
+        return own.chain([nearest(CHANCE_OF_CLUSTERS, chance)]).collect();
     }
     let (placed, why) = match change {
         // An overwritten patch is the same wherever it was. The rest keep their code, but the fit bends to the others.
@@ -185,6 +245,7 @@ pub fn of_probes(registers: usize, change: &Change, permuted: bool) -> Vec<Truth
     };
     let mut truths = vec![
         class("cls", Expect::AtLeast(0.95), "CLS pools the textures of all patches in block 4"),
+        nearest(Expect::AtLeast(0.9), "CLS pools the textures of all patches in block 4"),
         class("normal", Expect::AtMost(0.25), "a normal patch knows its own texture alone"),
         truth("position", "normal", "top1_frac", placed, why),
     ];

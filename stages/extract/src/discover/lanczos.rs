@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_matrix_of_one_row_has_no_second_vector() {
-        assert_eq!(largest_beside(vec![3.0], |x| x.to_vec()), [0.0]);
-        assert!(largest_beside(vec![], |x| x.to_vec()).is_empty());
+        assert_eq!(largest_beside(vec![3.0], <[f64]>::to_vec), [0.0]);
+        assert!(largest_beside(vec![], <[f64]>::to_vec).is_empty());
     }
 }

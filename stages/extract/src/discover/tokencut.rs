@@ -1,6 +1,6 @@
 //! `TokenCut`: the main object as one side of the normalised cut of the graph of patches.
 //!
-//! With cosines c of the features and a threshold τ, the affinity is 1 where c_ij > τ, the diagonal included, and ε elsewhere:
+//! With cosines c of the features and a threshold τ, the affinity is 1 where `c_ij` > τ, the diagonal included, and ε elsewhere:
 //!
 //! ```text
 //! (D − A)·x = λ·D·x,  D = diag(Σ_j A_ij)          x: of the second smallest λ

@@ -128,7 +128,7 @@ fn annotations_of_real_photos_go_along() {
                 let cells = &found.truth.cells[image];
                 match whole.depth_m.filter(|_| name == "nyu") {
                     _ if truth == TruthOf::View => {
-                        assert!(cells.iter().any(|&c| c != cells[0]), "{name} {image}: one value")
+                        assert!(cells.iter().any(|&c| c != cells[0]), "{name} {image}: one value");
                     }
                     Some(depth_m) => {
                         let counts = cells.as_chunks().0.iter().map(|&c| f32::from(u16::from_le_bytes(c)) / 1000.0);
