@@ -84,7 +84,9 @@ fn presets_fail_on_missing_data_only() {
             // No network is asked for weights, and variables point nowhere.
             .env("HF_ENDPOINT", "http://127.0.0.1:9")
             .env("HF_HOME", folder.path())
-            .envs(["VITALS_REAL", "CIFAR10", "IMAGENET", "PROBES"].map(|v| (v, "/nowhere")))
+            .envs(
+                ["VITALS_REAL", "CIFAR10", "IMAGENET", "PROBES", "ADE20K", "NYU", "VOC", "COCO"].map(|v| (v, "/nowhere")),
+            )
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
