@@ -9,6 +9,7 @@
 
 pub mod error;
 pub mod figures;
+pub mod head_signs;
 pub mod models;
 pub mod pairs;
 pub mod parts;

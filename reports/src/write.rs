@@ -9,6 +9,7 @@ use schemas::Frame;
 
 use crate::error::{ReportError, nearest};
 use crate::figures::{FIGURES, Figure};
+use crate::head_signs;
 use crate::render::{Report, csv, html, latex, markdown};
 use crate::study::Study;
 use crate::tables::{Context, TABLES, Table, subjects, truth};
@@ -87,7 +88,7 @@ pub fn write(study: &Study, out: &Path) -> Result<ReportWritten, ReportError> {
     written.tables = tables.iter().map(|t| t.id).collect();
     written.figures = figures.iter().map(|f| f.id).collect();
     written.unfinished = study.unfinished();
-    written.sentences = vital_signs::sentences(&context);
+    written.sentences = [vital_signs::sentences(&context), head_signs::sentences(&context)].concat();
     written.overview = vital_signs::overview(&context);
     let sentences = written.sentences.clone();
     let totals = totals(&written);

@@ -17,7 +17,7 @@ use super::{Figure, colormap, panels};
 use crate::error::ReportError;
 use crate::models::base;
 use crate::scores::Score;
-use crate::tables::heads::{BEST, class_name};
+use crate::tables::heads::{BEST, is_head};
 use crate::tables::{Context, Measured};
 
 /// A task: name in the data, title of its panel, label of its axis, experiment, metric, factor, which subjects count.
@@ -48,7 +48,7 @@ const TASKS: [Task; 7] = [
         experiment: "segmentation",
         metric: "miou_frac",
         factor: 100.0,
-        counts: |of| class_name(of).is_none() && of != "majority",
+        counts: is_head,
     },
     Task {
         id: "depth",
@@ -57,7 +57,7 @@ const TASKS: [Task; 7] = [
         experiment: "depth",
         metric: "rmse_m",
         factor: 1.0,
-        counts: |of| of != "constant",
+        counts: is_head,
     },
     Task {
         id: "corloc",

@@ -88,7 +88,7 @@ fn rows<'a: 'b, 'b>(measured: impl Iterator<Item = &'b Measured<'a>>) -> Vec<Vec
 /// Where panels of several rows stand: each row starts a line, and goes on in the next when it is longer than one.
 #[derive(Debug, Default)]
 pub struct Lines {
-    lines: usize,
+    taken: usize,
     widest: usize,
     alone: Option<usize>,
 }
@@ -97,8 +97,8 @@ impl Lines {
     /// Takes room for a row of `panels`; gives the number of its first panel.
     pub fn row(&mut self, panels: usize) -> usize {
         self.alone = None;
-        let first = self.lines * COLUMNS;
-        self.lines += panels.div_ceil(COLUMNS);
+        let first = self.taken * COLUMNS;
+        self.taken += panels.div_ceil(COLUMNS);
         self.widest = self.widest.max(panels.min(COLUMNS));
         first
     }
@@ -116,7 +116,7 @@ impl Lines {
 
     /// Size of the drawing.
     pub fn size(&self) -> (f64, f64) {
-        (PANEL.0 * self.widest.max(1) as f64, PANEL.1 * self.lines as f64)
+        (PANEL.0 * self.widest.max(1) as f64, PANEL.1 * self.taken as f64)
     }
 }
 

@@ -62,6 +62,12 @@ fn significant(value: f64, digits: i32) -> String {
     }
 }
 
+/// So many significant digits without an exponent.
+pub(crate) fn plainly(value: f64, digits: i32) -> String {
+    let decimals = (f64::from(digits - 1) - value.abs().log10().floor()).clamp(0.0, 9.0) as usize;
+    format!("{value:.decimals$}")
+}
+
 /// `12345` → `12,345`.
 pub fn grouped(n: u64) -> String {
     let digits = n.to_string();
@@ -186,6 +192,8 @@ fn spread_of(value: &Value, spread: Spread) -> Option<String> {
         Unit::Percent | Unit::Hundredths => number(x, value.unit),
         Unit::Share if vanishing(value.value) => return None,
         Unit::Share if vanishing(x) => "< 0.001".to_owned(),
+        // Beside a number without an exponent.
+        _ if (1e-6..1e-3).contains(&x) && value.value.abs() >= 1e-3 => plainly(x, 2),
         _ => significant(x, 2),
     })
 }
@@ -215,6 +223,7 @@ mod tests {
         ] {
             assert_eq!(number(value, Unit::Number), text);
         }
+        assert_eq!([plainly(0.000_351, 2), plainly(0.00451, 3), plainly(120.0, 2)], ["0.00035", "0.00451", "120"]);
         assert_eq!(number(95.63, Unit::Percent), "95.6");
         assert_eq!(number(41.488, Unit::Hundredths), "41.49");
         assert_eq!(number(3.0, Unit::Count), "3");

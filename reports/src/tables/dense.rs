@@ -12,18 +12,21 @@ use crate::models::base;
 /// (subject that does not look, or empty: the head itself; metric; unit; heading; second line)
 type Quantity = (&'static str, &'static str, Unit, &'static str, &'static str);
 
-const SEGMENTATION: [Quantity; 4] = [
+const SEGMENTATION: [Quantity; 6] = [
     ("", "miou_frac", Unit::Percent, "mIoU", "%"),
     ("", "accuracy_frac", Unit::Percent, "pixels", "right, %"),
     ("majority", "miou_frac", Unit::Percent, "commonest class", "mIoU, %"),
     ("majority", "accuracy_frac", Unit::Percent, "commonest class", "pixels right, %"),
+    ("layout", "miou_frac", Unit::Percent, "commonest at each place", "mIoU, %"),
+    ("layout", "accuracy_frac", Unit::Percent, "commonest at each place", "pixels right, %"),
 ];
 
-const DEPTH: [Quantity; 4] = [
+const DEPTH: [Quantity; 5] = [
     ("", "rmse_m", Unit::Number, "RMSE", "m, mean over images"),
     ("", "abs_rel_frac", Unit::Percent, "abs. rel.", "%"),
     ("", "delta1_frac", Unit::Percent, "δ < 1.25", "% of pixels"),
     ("constant", "rmse_m", Unit::Number, "one depth for all", "RMSE, m"),
+    ("layout", "rmse_m", Unit::Number, "mean at each place", "RMSE, m"),
 ];
 
 /// Makes the table of segmentations.
@@ -32,7 +35,9 @@ pub fn segmentation(context: &Context) -> Table {
         id: "segmentation",
         title: "Segmentation from frozen patch features".to_owned(),
         caption: "Mean over classes of intersection by union, and share of the scored pixels that are right, on test images. \
-                  Beside: what the class that is commonest in the training images reaches everywhere. Heads that were trained \
+                  Beside: what is reached without looking, by the class that is commonest in the training images, and by the one that \
+                  is commonest there at each place of the picture; controls, whose truths were exchanged, are to come out at \
+                  the latter. Heads that were trained \
                   otherwise, or on images prepared otherwise, are in groups of their own. ± is the standard error over \
                   images."
             .to_owned(),
@@ -50,7 +55,9 @@ pub fn depth(context: &Context) -> Table {
         id: "depth",
         title: "Depth from frozen patch features".to_owned(),
         caption: "Root mean square error of each test image, mean over images, in metres (generated scenes: in their own unit); \
-                  mean relative error; share of pixels within a factor of 1.25. ± is the standard error over images."
+                  mean relative error; share of pixels within a factor of 1.25. Beside: what is reached without looking, by \
+                  the mean depth of the training images, and by their mean at each place of the picture, where controls are to \
+                  come out. ± is the standard error over images."
             .to_owned(),
         protocol: "docs/protocols/depth.md",
         stub: "model, head",

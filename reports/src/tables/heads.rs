@@ -1,7 +1,7 @@
 //! Which scores are those of trained heads, and groups of rows whose numbers mean the same.
 //!
-//! Of `segmentation` and `depth` a subject is the name of a head; `class_<name>` is one class of it, and `majority` and
-//! `constant` are what is reached without looking. Of `linear_eval` every head has a score, and `chosen_on_test` and
+//! Of `segmentation` and `depth` a subject is the name of a head; `class_<name>` is one class of it, and `majority`,
+//! `constant` and `layout` are what is reached without looking. Of `linear_eval` every head has a score, and `chosen_on_test` and
 //! `chosen_on_train` are two ways of taking one of them.
 
 use super::{Cell, Context, Group, Measured, Unit};
@@ -10,8 +10,8 @@ use crate::study::{Source, Subject};
 
 /// How the subject of one class begins.
 const CLASS: &str = "class_";
-/// Predictions that do not look at the image.
-const BLIND: [&str; 2] = ["majority", "constant"];
+/// Predictions that do not look at the image: one for all pixels, or one for each place of the picture.
+const BLIND: [&str; 3] = ["majority", "constant", "layout"];
 /// The head that is best on the test images.
 pub const BEST: &str = "chosen_on_test";
 /// The head that was chosen on images held out of the training.
@@ -51,11 +51,16 @@ pub fn heads<'a>(measured: &'a Measured, experiment: &str, metric: &str) -> Vec<
     let mut fits: Vec<Fit> = Vec::new();
     for score in measured.scores.iter().filter(|s| &*s.experiment == experiment && &*s.metric == metric) {
         let fit = Fit::of(score);
-        if class_name(fit.head).is_none() && !BLIND.contains(&fit.head) && !fits.contains(&fit) {
+        if is_head(fit.head) && !fits.contains(&fit) {
             fits.push(fit);
         }
     }
     fits
+}
+
+/// Whether a subject is a trained head, not one class of it or a guess.
+pub fn is_head(subject: &str) -> bool {
+    class_name(subject).is_none() && !BLIND.contains(&subject)
 }
 
 /// The class of a subject `class_<name>`.
@@ -164,7 +169,7 @@ mod tests {
         let subject = Subject::default();
         let measured = Measured {
             subject: &subject,
-            scores: ["linear", "class_sky", "majority", "constant", "lin4"].map(score).into_iter().collect(),
+            scores: ["linear", "class_sky", "majority", "constant", "layout", "lin4"].map(score).into_iter().collect(),
             images: None,
             skipped: std::collections::BTreeMap::new(),
             calibrations: vec![],

@@ -26,7 +26,7 @@ const DATASETS: [(&str, &str, &[&str]); 3] = [
 /// How the site of boxes by the other method ends. The paper has numbers of LOST alone.
 const TOKENCUT: &str = "+tokencut";
 
-/// Whether boxes at a site are TokenCut's, not LOST's.
+/// Whether boxes at a site are by the other method, not by LOST.
 pub fn is_tokencut(site: &str) -> bool {
     site.ends_with(TOKENCUT)
 }

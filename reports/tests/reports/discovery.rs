@@ -176,7 +176,7 @@ fn table_3_has_every_number_where_it_belongs() {
     assert_eq!((count("agrees"), count("differs")), (0, 0));
 }
 
-/// Breaks when the published CorLoc of LOST stands beside boxes of TokenCut, when both share a group, or when TokenCut alone
+/// Breaks when the published CorLoc of LOST stands beside boxes of `TokenCut`, when both share a group, or when `TokenCut` alone
 /// hides a published row.
 #[test]
 fn tokencut_has_a_group_of_its_own_and_nothing_published_beside_it() {

@@ -7,6 +7,7 @@ mod discovery;
 mod hostile;
 mod made_up;
 mod numbers;
+mod pairs;
 mod query;
 mod report;
 mod sites;
