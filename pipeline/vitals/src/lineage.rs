@@ -174,7 +174,7 @@ fn compare(path: &str, was: &Value, is: &Value, changes: &mut Vec<Change>) {
                 match (a.get(key), b.get(key)) {
                     (Some(was), Some(is)) => compare(&below(key), was, is, changes),
                     (was, is) => {
-                        changes.push(Change { key: below(key), was: was.cloned(), is: is.cloned(), images: None })
+                        changes.push(Change { key: below(key), was: was.cloned(), is: is.cloned(), images: None });
                     }
                 }
             }

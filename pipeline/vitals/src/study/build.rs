@@ -236,13 +236,12 @@ impl AtHand<'_> {
     ) -> Result<&'s mut Subject, Failure> {
         let model = &self.model.model.name;
         let known = subjects.iter().position(|(_, s)| s.model == *model && s.dataset == name);
-        let i = match known {
-            Some(i) => i,
-            None => {
-                let base = subject(self.file, self.model, dataset, &self.params(dataset)?)?;
-                subjects.push((at, Subject { dataset: name.to_owned(), ..base }));
-                subjects.len() - 1
-            }
+        let i = if let Some(i) = known {
+            i
+        } else {
+            let base = subject(self.file, self.model, dataset, &self.params(dataset)?)?;
+            subjects.push((at, Subject { dataset: name.to_owned(), ..base }));
+            subjects.len() - 1
         };
         Ok(&mut subjects[i].1)
     }

@@ -240,11 +240,19 @@ fn settings(table: &DenseTable, protocol: &Protocol) -> String {
         Length::Epochs(epochs) => format!("{epochs} epochs"),
         Length::Steps(steps) => format!("{steps} steps"),
     };
-    let views = match &protocol.train.views {
-        Views::Crops(_) | Views::DepthCrops(_) => format!(" on {} crops of each image", table.crops),
-        _ => String::new(),
+    let shown = |views: &Views| match views {
+        Views::Whole { resize: Resize::Exact { height, width }, .. } => {
+            format!("images squashed to {height} × {width} px")
+        }
+        Views::Whole { .. } => "whole images".to_owned(),
+        Views::Crops(_) | Views::DepthCrops(_) | Views::ResizedCrops { .. } => {
+            format!("{} random crops of each image", table.crops)
+        }
+        Views::Windows { window_px, .. } => format!("sliding windows of {window_px} px"),
     };
-    format!("{}, {length} of {}{views}", table.recipe, protocol.recipe.views_per_step)
+    let (learned, judged) = (shown(&protocol.train.views), shown(&protocol.test.views));
+    let judged = if judged == learned { String::new() } else { format!(", judged on {judged}") };
+    format!("{}, {length} of {} views, {learned}{judged}", table.recipe, protocol.recipe.views_per_step)
 }
 
 /// What a head means.

@@ -168,7 +168,7 @@ pub struct DiscoverTable {
     pub raw_biases: Vec<f64>,
     /// Biases of the Gram matrix of features divided by their length; empty: these are not used.
     pub l2_biases: Vec<f64>,
-    /// Boxes by TokenCut too, with this threshold of its graph; 0.2 is its authors'.
+    /// Boxes by `TokenCut` too, with this threshold of its graph; 0.2 is its authors'.
     pub tokencut_tau: Option<f64>,
     /// Leave out objects marked as difficult or truncated.
     pub no_hard: bool,
@@ -398,12 +398,8 @@ pub struct ProbeTable {
     /// macro: choose C by the mean over classes.
     #[serde(default)]
     pub macro_average: bool,
-    /// The same number against the cut-off too; needs every patch of its datasets.
-    #[serde(default)]
-    pub curve: bool,
-    /// Cut-offs of that curve.
-    #[serde(default = "default_curve_steps")]
-    pub curve_steps: u32,
+    /// Asks again under so many cut-offs between outliers and normal patches; without it, only under the study's.
+    pub curve_steps: Option<u32>,
 }
 
 fn one_or_several<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
@@ -417,10 +413,6 @@ fn one_or_several<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<String>,
         Texts::One(text) => vec![text],
         Texts::Several(texts) => texts,
     })
-}
-
-fn default_curve_steps() -> u32 {
-    40
 }
 
 fn one() -> u32 {

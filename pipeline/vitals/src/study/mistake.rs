@@ -147,7 +147,7 @@ mod tests {
             ("provenance = \"own\"", "belongs under [[model]];"),
             ("max_skip_frac = 0.1", "belongs at the top"),
             ("templates = \"openai\"", "belongs under [[zero_shot]];"),
-            ("curve = true", "belongs under [[probe]];"),
+            ("curve_steps = 20", "belongs under [[probe]];"),
             ("batch = 3", "belongs under [[linear_eval]];"),
             ("tokencut_tau = 0.2", "belongs under [discover];"),
             ("outlier_site = \"last\"", "belongs under [extract];"),

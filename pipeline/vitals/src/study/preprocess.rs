@@ -63,7 +63,7 @@ pub fn in_words(p: &Preprocess) -> String {
         Resize::None => "own size".to_owned(),
     };
     let crop = match p.crop {
-        Crop::Centre(px) => format!(", centre {px}"),
+        Crop::Centre(px) => format!(", centre {px} px"),
         Crop::Grid { .. } => ", cropped to whole patches".to_owned(),
         Crop::PadTo { .. } => ", padded to whole patches".to_owned(),
         Crop::None => String::new(),

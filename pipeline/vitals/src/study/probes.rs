@@ -50,8 +50,8 @@ pub fn add(
                 let wrong = |e: probe::ProbeError| {
                     bad(&e, &format!("[[probe]] {} {name}", table.experiment), "correct the probe in the study")
                 };
-                if table.curve {
-                    let knobs = Knobs { steps: table.curve_steps, ..Knobs::default() };
+                if let Some(steps) = table.curve_steps {
+                    let knobs = Knobs { steps, ..Knobs::default() };
                     let curve = Curve { experiment: experiment.clone(), knobs };
                     let stage = ProbeCurve::new(curve, &train.tables, tested, partition.clone()).map_err(wrong)?;
                     let stage = stage.sized(config.width);

@@ -73,7 +73,7 @@ pub fn add<'t>(
             open: Arc::new(open),
             params,
             partition: partition.clone(),
-            device: at_hand.device.clone(),
+            device: *at_hand.device,
             threads: at_hand.tuning.encode_threads,
         };
         let embedded = outputs_of(&stage);
