@@ -27,7 +27,7 @@ use crate::table::{Table, TableError};
 /// Rows per row group are chosen so that a group is about this large before compression.
 const ROW_GROUP_BYTES: usize = 32 << 20;
 /// The same of tables that hold whole feature maps, which are read in random order.
-const RANDOM_GROUP_BYTES: usize = 1 << 20;
+const RANDOM_GROUP_BYTES: usize = 4 << 20;
 
 /// Writes one part of one table, batch by batch.
 pub struct PartWriter<T: Table> {

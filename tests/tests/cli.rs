@@ -85,7 +85,8 @@ fn presets_fail_on_missing_data_only() {
             .env("HF_ENDPOINT", "http://127.0.0.1:9")
             .env("HF_HOME", folder.path())
             .envs(
-                ["VITALS_REAL", "CIFAR10", "IMAGENET", "PROBES", "ADE20K", "NYU", "VOC", "COCO"].map(|v| (v, "/nowhere")),
+                ["VITALS_REAL", "CIFAR10", "IMAGENET", "PROBES", "ADE20K", "NYU", "VOC", "COCO"]
+                    .map(|v| (v, "/nowhere")),
             )
             .output()
             .unwrap();

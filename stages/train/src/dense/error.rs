@@ -89,6 +89,9 @@ pub enum DenseError {
         /// `segments` or `depth`.
         kind: &'static str,
     },
+    /// Nobody to exchange truths with.
+    #[error("`permute_labels` exchanges truths among training images, and there is only one")]
+    Alone,
     /// A truth without features.
     #[error("image {image} has a truth but no features; the tables are of different runs")]
     Features {
@@ -140,6 +143,7 @@ impl From<DenseError> for StageError {
                 (ErrorKind::Config, "give the number of classes, or name the label among those to ignore")
             }
             DenseError::Empty { .. } => (ErrorKind::Config, "choose a dataset with annotations of this kind"),
+            DenseError::Alone => (ErrorKind::Config, "take more training images, or drop the control"),
             DenseError::Part { .. } => (ErrorKind::Config, "let the training views carry truths of their own"),
             DenseError::Hole { .. } => (ErrorKind::Config, "make the stride of the windows no longer than their side"),
             DenseError::Sizes { .. } => (ErrorKind::Config, "judge views of one size of each image"),

@@ -17,7 +17,7 @@ use super::joining::{Answer, Rule, join};
 use super::net::Net;
 use super::recipe::{Recipe, Task};
 use super::samples::{Judged, Samples};
-use super::truths::{Cells, Prior, Truth};
+use super::truths::{Cells, PLACES, Prior, Truth, places};
 
 /// Groups of the jackknife.
 const GROUPS: usize = 20;
@@ -32,6 +32,8 @@ pub(crate) struct Verdict {
     pub heads: Vec<Tally>,
     /// One class, or one depth, everywhere: what the training truths say most.
     pub constant: Tally,
+    /// The same for each place of the picture: what the place alone tells.
+    pub layout: Tally,
     /// The first head on the first images.
     pub predictions: Predictions,
 }
@@ -45,10 +47,17 @@ pub(crate) enum Tally {
     Depth(Vec<(usize, [f64; 3])>),
 }
 
+/// Answers that need no picture.
+struct Blind {
+    everywhere: Cells,
+    by_place: Cells,
+}
+
 /// Of one image.
 struct Outcome {
     heads: Vec<One>,
     constant: One,
+    layout: One,
     picture: Option<(Truth, Cells)>,
 }
 
@@ -67,6 +76,7 @@ pub(crate) fn judge(
     let all = samples.to_judge();
     let groups = GROUPS.min(all.len()).max(1);
     let nets: Vec<Net> = nets.iter().map(Net::folded).collect();
+    let blind = Blind { everywhere: prior.everywhere(), by_place: prior.by_place() };
     let fresh = || match &recipe.task {
         Task::Segments(task) => Tally::Segments(vec![Counts::new(task.miou.judged(task.labels.classes)); groups]),
         Task::Depth(_) => Tally::Depth(Vec::new()),
@@ -74,6 +84,7 @@ pub(crate) fn judge(
     let mut verdict = Verdict {
         heads: nets.iter().map(|_| fresh()).collect(),
         constant: fresh(),
+        layout: fresh(),
         predictions: Predictions::default(),
     };
     for (chunk, judged) in all.chunks(AT_ONCE).enumerate() {
@@ -81,7 +92,7 @@ pub(crate) fn judge(
         let outcomes: Vec<Result<Outcome, StageError>> = judged
             .par_iter()
             .enumerate()
-            .map(|(i, &judged)| outcome(samples, judged, (&nets, recipe, prior), start + i < pictures))
+            .map(|(i, &judged)| outcome(samples, judged, (&nets, recipe, &blind), start + i < pictures))
             .collect();
         for (i, outcome) in outcomes.into_iter().enumerate() {
             let outcome = outcome?;
@@ -90,6 +101,7 @@ pub(crate) fn judge(
                 tally.add(group, one);
             }
             verdict.constant.add(group, &outcome.constant);
+            verdict.layout.add(group, &outcome.layout);
             if let Some((truth, answer)) = outcome.picture {
                 push(&mut verdict.predictions, head, recipe, &truth, &answer);
             }
@@ -122,7 +134,7 @@ impl Tally {
 fn outcome(
     samples: &Samples,
     judged: Judged,
-    (nets, recipe, prior): (&[Net], &Recipe, &Prior),
+    (nets, recipe, blind): (&[Net], &Recipe, &Blind),
     pictured: bool,
 ) -> Result<Outcome, StageError> {
     let (truth, views) = samples.judged(judged)?;
@@ -134,8 +146,9 @@ fn outcome(
         heads.push(one);
         picture = picture.or(answer);
     }
-    let constant = constant(recipe, prior, &truth);
-    Ok(Outcome { heads, constant, picture: picture.map(|answer| (truth, answer)) })
+    let constant = blindly(recipe, &blind.everywhere, 1, &truth);
+    let layout = blindly(recipe, &blind.by_place, PLACES, &truth);
+    Ok(Outcome { heads, constant, layout, picture: picture.map(|answer| (truth, answer)) })
 }
 
 /// One head on one truth; its answer too where it is to be kept.
@@ -210,21 +223,20 @@ fn largest(z: &[f32]) -> u8 {
     best as u8
 }
 
-fn constant(recipe: &Recipe, prior: &Prior, truth: &Truth) -> One {
-    match (&recipe.task, &truth.cells) {
-        (Task::Segments(task), Cells::Classes(classes)) => {
+/// An answer that knows nothing but the place, of which a side has so many.
+fn blindly(recipe: &Recipe, answer: &Cells, side: usize, truth: &Truth) -> One {
+    let places = places(truth, side);
+    match (&recipe.task, &truth.cells, answer) {
+        (Task::Segments(task), Cells::Classes(classes), Cells::Classes(answer)) => {
             let mut counts = Counts::new(task.miou.judged(task.labels.classes));
-            let majority = prior.majority();
-            for &class in classes {
-                counts.pixel(class, majority);
-            }
+            classes.iter().zip(places).for_each(|(&class, place)| counts.pixel(class, answer[place]));
             One::Counts(counts)
         }
-        (Task::Depth(task), Cells::Depths(depths)) => {
-            let (mut errors, mean) = (DepthErrors::default(), prior.mean_depth());
-            for (i, &t) in depths.iter().enumerate() {
+        (Task::Depth(task), Cells::Depths(depths), Cells::Depths(answer)) => {
+            let mut errors = DepthErrors::default();
+            for (i, (&t, place)) in depths.iter().zip(places).enumerate() {
                 if task.score.holds(t, i / truth.width, i % truth.width) {
-                    errors.pixel(t, mean);
+                    errors.pixel(t, answer[place]);
                 }
             }
             One::Errors(errors)

@@ -2,7 +2,8 @@
 //!
 //! A row is found by its part, row group and place. Whole groups are read and kept until they are more than a fixed number
 //! of bytes together; then the one that was not used for longest goes. So a small set is read once and stays, and a large
-//! one costs one group per row, whatever its size. Keys are 12 bytes a row and site.
+//! one costs one group per row, whatever its size. What grows with the number of rows is the index: of each group what the
+//! footer says of its columns, [`FOOTER_BYTES`].
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,6 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use schemas::tables::{Dense, TruthMaps};
 use schemas::{PartGroups, Table, TableError};
+
+/// Of an open part in memory for each of its row groups: measured on `dense`.
+pub(crate) const FOOTER_BYTES: u64 = 6200;
 
 /// Where a row is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,11 +85,17 @@ impl<T: Table + Weighed + Sync> Groups<T> {
     }
 
     fn read(&self, part: u32, group: u32) -> Result<Arc<T>, TableError> {
-        if let Some(found) = lock(&self.kept).find((part, group)) {
+        let find = || lock(&self.kept).find((part, group));
+        if let Some(found) = find() {
             return Ok(found);
         }
         let Some(groups) = self.parts.get(part as usize) else { return Ok(Arc::new(T::default())) };
-        let table = Arc::new(lock(groups).read(group as usize)?);
+        let groups = lock(groups);
+        // Another thread may have read it while this one waited for the part.
+        if let Some(found) = find() {
+            return Ok(found);
+        }
+        let table = Arc::new(groups.read(group as usize)?);
         lock(&self.kept).keep((part, group), Arc::clone(&table));
         Ok(table)
     }

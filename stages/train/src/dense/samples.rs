@@ -61,6 +61,7 @@ pub(crate) struct Judged {
 impl Samples {
     /// Finds what there is, and looks at every truth once.
     pub(crate) fn open(
+        io: &ShardIo<'_>,
         run: &'static str,
         (dense, truth_maps): (&[PathBuf], &[PathBuf]),
         sites: &[String],
@@ -112,7 +113,7 @@ impl Samples {
             width: 0,
             prior,
         };
-        if samples.look_at_truths()? == 0 || samples.views.is_empty() {
+        if samples.look_at_truths(io)? == 0 || samples.views.is_empty() {
             return Err(samples.empty().into());
         }
         samples.width = samples.view(0)?.width;
@@ -121,9 +122,12 @@ impl Samples {
 
     /// Counts what they say: pixels that say something. A damaged map, or one with a label that is no class, is found
     /// here and not after hours of training.
-    fn look_at_truths(&mut self) -> Result<u64, StageError> {
+    fn look_at_truths(&mut self, io: &ShardIo<'_>) -> Result<u64, StageError> {
         let mut known = 0;
         for spot in self.maps.values() {
+            if io.cancelled() {
+                return Err(StageError::interrupted());
+            }
             let (table, row) = self.truths.row(*spot)?;
             let truth = Truth::of_row(&table, row, &self.recipe)?;
             self.prior.count(&truth);
@@ -137,7 +141,7 @@ impl Samples {
     }
 
     /// Views to train on, with the map of each: its own, or that of its image. With a seed for it, the maps are handed
-    /// round among the views: whatever a head then learns is not in the features.
+    /// round among the images: whatever a head then learns is not in the features.
     pub(crate) fn to_train(&self, exchanged: Option<u64>) -> Result<Vec<(u32, Spot)>, DenseError> {
         let own = |&(image, view): &(u32, u16)| {
             self.maps.get(&(image, Some(view))).or_else(|| self.maps.get(&(image, None))).copied()
@@ -148,11 +152,7 @@ impl Samples {
             return Err(self.empty());
         }
         if let Some(seed) = exchanged {
-            let maps: Vec<Spot> = pairs.iter().map(|p| p.1).collect();
-            let order = SplitMix64::new(seed, u64::MAX).permutation(maps.len());
-            // Each takes that of the next one in a random order, so that none keeps its own.
-            let next = order.iter().cycle().skip(1);
-            order.iter().zip(next).for_each(|(&one, &other)| pairs[one as usize].1 = maps[other as usize]);
+            exchange(&mut pairs, |view| self.views[view as usize].0, seed)?;
         }
         Ok(pairs)
     }
@@ -225,5 +225,46 @@ impl Samples {
         }
         let views = (start..start + own).map(|i| self.view(i)).collect::<Result<_, _>>()?;
         Ok((truth, views))
+    }
+}
+
+/// Hands the second of each pair round among images, whose views lie together.
+fn exchange<T: Copy>(pairs: &mut [(u32, T)], image: impl Fn(u32) -> u32, seed: u64) -> Result<(), DenseError> {
+    let together = |a: &(u32, T), b: &(u32, T)| image(a.0) == image(b.0);
+    let maps: Vec<Vec<T>> = pairs.chunk_by(together).map(|own| own.iter().map(|p| p.1).collect()).collect();
+    if maps.len() < 2 {
+        return Err(DenseError::Alone);
+    }
+    let mut images: Vec<&mut [(u32, T)]> = pairs.chunk_by_mut(together).collect();
+    let order = SplitMix64::new(seed, u64::MAX).permutation(maps.len());
+    // Each takes those of the next one in a random order, so that none keeps its own.
+    let next = order.iter().cycle().skip(1);
+    for (&one, &other) in order.iter().zip(next) {
+        let theirs = maps[other as usize].iter().cycle();
+        images[one as usize].iter_mut().zip(theirs).for_each(|(pair, map)| pair.1 = *map);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three views of each of five images, and one of a sixth. Breaks when a view keeps a truth of its own image, or when two
+    /// images get the truths of one.
+    #[test]
+    fn no_view_keeps_a_truth_of_its_image() {
+        let image = |view: u32| view / 3;
+        for seed in 0..20 {
+            let mut pairs: Vec<(u32, u32)> = (0..16).map(|view| (view, view)).collect();
+            assert_eq!(exchange(&mut pairs, image, seed), Ok(()));
+            let mut from: Vec<u32> =
+                pairs.chunk_by(|a, b| image(a.0) == image(b.0)).map(|own| image(own[0].1)).collect();
+            assert!(pairs.iter().all(|(view, truth)| image(*truth) == from[image(*view) as usize]));
+            assert!(pairs.iter().all(|(view, truth)| image(*view) != image(*truth)), "{pairs:?}");
+            from.sort_unstable();
+            assert_eq!(from, [0, 1, 2, 3, 4, 5]);
+        }
+        assert_eq!(exchange(&mut [(0, 0), (1, 1)], image, 0), Err(DenseError::Alone));
     }
 }

@@ -62,12 +62,14 @@ pub enum Shape {
     },
 }
 
-/// A linear beginning.
+/// A linear beginning. A training of another length has one of the same proportion: else a short one would never leave it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WarmUp {
-    /// Steps.
+    /// Steps,
     pub steps: u64,
+    /// of a training of so many.
+    pub of: u64,
     /// Part of the rate at step 0.
     pub ratio: f64,
 }
@@ -89,8 +91,8 @@ impl Schedule {
 
     /// The same with a linear beginning.
     #[must_use]
-    pub fn warmed_up(self, steps: u64, ratio: f64) -> Self {
-        Self { warm_up: Some(WarmUp { steps, ratio }), ..self }
+    pub fn warmed_up(self, (steps, of): (u64, u64), ratio: f64) -> Self {
+        Self { warm_up: Some(WarmUp { steps, of, ratio }), ..self }
     }
 
     pub(crate) fn check(&self) -> Result<(), DenseError> {
@@ -111,6 +113,9 @@ impl Schedule {
         }
         match self.warm_up {
             Some(warm) if !ok(warm.ratio) => bad("warm_up.ratio", warm.ratio),
+            Some(warm) if warm.steps > warm.of || warm.of > u64::from(u32::MAX) => {
+                bad("warm_up.steps", warm.steps as f64)
+            }
             _ => Ok(()),
         }
     }
@@ -133,12 +138,10 @@ impl Schedule {
                 }
             }
         };
-        match self.warm_up {
-            Some(WarmUp { steps, ratio }) if now.step < steps => {
-                regular * (1.0 - (1.0 - now.step as f64 / steps as f64) * (1.0 - ratio))
-            }
-            _ => regular,
-        }
+        let Some(WarmUp { steps, of, ratio }) = self.warm_up else { return regular };
+        let steps = (steps as f64 * now.steps as f64 / of.max(1) as f64).round();
+        let step = now.step as f64;
+        if step < steps { regular * (1.0 - (1.0 - step / steps) * (1.0 - ratio)) } else { regular }
     }
 }
 
@@ -178,12 +181,16 @@ mod tests {
         near(cosine.at(at(0, 100)), 2.0);
         near(cosine.at(at(25, 100)), 1.0 + 0.5f64.sqrt());
         near(cosine.at(at(50, 100)), 1.0);
-        let poly = Schedule::new(1.0, Shape::Poly { power: 1.0 }).warmed_up(10, 1e-6);
+        let poly = Schedule::new(1.0, Shape::Poly { power: 1.0 }).warmed_up((10, 100), 1e-6);
         near(poly.at(at(0, 100)), 1e-6);
         // Half-way through the warm-up, of a rate that has itself gone down.
         near(poly.at(at(5, 100)), 0.95 * (0.5 + 0.5e-6));
         near(poly.at(at(10, 100)), 0.9);
         near(poly.at(at(99, 100)), 0.01);
+        // A tenth of a shorter training, and none of one of four steps.
+        near(poly.at(at(1, 20)), 0.95 * (0.5 + 0.5e-6));
+        near(poly.at(at(2, 20)), 0.9);
+        near(poly.at(at(0, 4)), 1.0);
         let step = Schedule::new(0.3, Shape::Step { epochs: 5, factor: 0.1 });
         let in_epoch = |epoch| Moment { step: 0, steps: 1, epoch, epochs: 20 };
         near(step.at(in_epoch(4)), 0.3);

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::error::DenseError;
 use super::evaluate::judge;
 use super::fit::{Course, Training};
+use super::groups::FOOTER_BYTES;
 use super::net::Net;
 use super::recipe::{Length, Recipe, SegmentHead, Task};
 use super::samples::{Part, Samples};
@@ -19,6 +20,8 @@ mod rows;
 
 /// Bytes of training features that are kept in memory; truths may be a quarter as many, test features a sixteenth.
 const KEPT_BYTES: usize = 1 << 30;
+/// A group of rows of `dense` has so many bytes, or one row.
+const GROUP_BYTES: u64 = 4 << 20;
 
 /// Everything that can change a number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -156,7 +159,7 @@ impl TrainHead {
         let (dense, truths) = (parts(Dense::NAME)?, parts(TruthMaps::NAME)?);
         let part = params.every_nth.map_or(Part::All, |nth| Part::Every(nth, test));
         let (run, bound) = if test { ("test", KEPT_BYTES / 16) } else { ("training", KEPT_BYTES) };
-        Samples::open(run, (&dense, &truths), &params.sites, &params.recipe, (part, bound))
+        Samples::open(io, run, (&dense, &truths), &params.sites, &params.recipe, (part, bound))
     }
 
     /// Trains the heads, from what an earlier attempt kept where there is something.
@@ -286,6 +289,8 @@ impl Stage for TrainHead {
         let views = params.recipe.views_per_step as u64;
         let kept = (2 * s.train_views * s.patches * channels).min(KEPT_BYTES as u64)
             + (s.train_views * s.truth_pixels).min(KEPT_BYTES as u64 / 4);
+        let rows_of_a_group = (GROUP_BYTES / (2 * s.patches * s.width).max(1)).max(1);
+        let index = (s.train_views * params.sites.len() as u64).div_ceil(rows_of_a_group) * FOOTER_BYTES;
         // Two steps' features, truths and answers, a view's derivative, and the optimiser's memory.
         let answers = s.patches * example.outputs as u64 * 3 + s.truth_pixels * 2;
         let step = 2 * views * 4 * (s.patches * channels + answers) + 4 * parameters * (views + 4 + seeds);
@@ -293,7 +298,7 @@ impl Stage for TrainHead {
         let speed = 8e9 * s.threads.max(1) as f64;
         let secs =
             (steps * views * 2) as f64 * self.work() / speed + (s.test_views * seeds) as f64 * self.work() / speed;
-        Estimate { items: steps, tables: tables.into(), host_bytes: kept + step, secs, ..Estimate::default() }
+        Estimate { items: steps, tables: tables.into(), host_bytes: kept + index + step, secs, ..Estimate::default() }
     }
 
     fn run(&self, _: &Shard, io: &mut ShardIo<'_>) -> Result<ShardReport, StageError> {

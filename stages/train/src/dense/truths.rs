@@ -69,58 +69,94 @@ impl Truth {
     }
 }
 
-/// What a whole run's truths say: the answer that needs no picture.
+/// Places of the picture along a side, for the answers that know nothing but the place.
+pub(crate) const PLACES: usize = 32;
+
+/// What a whole run's truths say at each of 32×32 places of the picture: answers that need no picture.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Prior {
-    /// Pixels of each class.
-    Classes(Vec<u64>),
-    /// Sum and number of known depths.
-    Depths { sum: f64, pixels: u64 },
+    /// Pixels of each class: `[places, classes]`.
+    Classes { classes: usize, pixels: Vec<u64> },
+    /// Sum and number of known depths: `[places]`.
+    Depths { sum: Vec<f64>, pixels: Vec<u64> },
 }
 
 impl Prior {
     pub(crate) fn new(recipe: &Recipe) -> Self {
+        let places = PLACES * PLACES;
         match &recipe.task {
-            Task::Segments(task) => Self::Classes(vec![0; usize::from(task.labels.classes)]),
-            Task::Depth(_) => Self::Depths { sum: 0.0, pixels: 0 },
+            Task::Segments(task) => {
+                let classes = usize::from(task.labels.classes);
+                Self::Classes { classes, pixels: vec![0; places * classes] }
+            }
+            Task::Depth(_) => Self::Depths { sum: vec![0.0; places], pixels: vec![0; places] },
         }
     }
 
     pub(crate) fn count(&mut self, truth: &Truth) {
+        let places = places(truth, PLACES);
         match (self, &truth.cells) {
-            (Self::Classes(counts), Cells::Classes(all)) => {
-                for &class in all.iter().filter(|&&c| c != NONE) {
-                    counts[usize::from(class)] += 1;
+            (Self::Classes { classes, pixels }, Cells::Classes(all)) => {
+                for (&class, place) in all.iter().zip(places).filter(|(c, _)| **c != NONE) {
+                    pixels[place * *classes + usize::from(class)] += 1;
                 }
             }
             (Self::Depths { sum, pixels }, Cells::Depths(all)) => {
-                for &depth in all.iter().filter(|&&d| d > 0.0) {
-                    *sum += f64::from(depth);
-                    *pixels += 1;
+                for (&depth, place) in all.iter().zip(places).filter(|(d, _)| **d > 0.0) {
+                    sum[place] += f64::from(depth);
+                    pixels[place] += 1;
                 }
             }
             _ => {}
         }
     }
 
-    /// The commonest class, the first of several.
-    pub(crate) fn majority(&self) -> u8 {
+    /// One answer for everywhere: the commonest class, the first of several, or the mean depth.
+    pub(crate) fn everywhere(&self) -> Cells {
         match self {
-            Self::Classes(counts) => {
-                let best = counts.iter().enumerate().max_by_key(|&(class, n)| (n, usize::MAX - class));
-                best.map_or(0, |(class, _)| class as u8)
+            Self::Classes { classes, pixels } => {
+                let of = |class: usize| pixels.iter().skip(class).step_by(*classes).sum::<u64>();
+                Cells::Classes(vec![commonest((0..*classes).map(of))])
             }
-            Self::Depths { .. } => 0,
+            Self::Depths { sum, pixels } => {
+                let n = pixels.iter().sum::<u64>();
+                Cells::Depths(vec![(sum.iter().sum::<f64>() / n.max(1) as f64) as f32])
+            }
         }
     }
 
-    /// The mean depth.
-    pub(crate) fn mean_depth(&self) -> f32 {
-        match self {
-            Self::Depths { sum, pixels } if *pixels > 0 => (sum / *pixels as f64) as f32,
-            _ => 0.0,
+    /// The same for each place by itself; the one for everywhere where nothing is known of a place.
+    pub(crate) fn by_place(&self) -> Cells {
+        match (self, self.everywhere()) {
+            (Self::Classes { classes, pixels }, Cells::Classes(all)) => {
+                let own = |place: &[u64]| {
+                    if place.iter().any(|&n| n > 0) { commonest(place.iter().copied()) } else { all[0] }
+                };
+                Cells::Classes(pixels.chunks_exact(*classes).map(own).collect())
+            }
+            (Self::Depths { sum, pixels }, Cells::Depths(all)) => {
+                let own = |(&sum, &n): (&f64, &u64)| if n > 0 { (sum / n as f64) as f32 } else { all[0] };
+                Cells::Depths(sum.iter().zip(pixels).map(own).collect())
+            }
+            (_, all) => all,
         }
     }
+}
+
+/// The place of each pixel, row-major, where a side has so many.
+pub(crate) fn places(truth: &Truth, side: usize) -> impl Iterator<Item = usize> + use<> {
+    let (height, width) = (truth.height, truth.width);
+    let columns: Vec<usize> = (0..width).map(|x| x * side / width).collect();
+    (0..height).flat_map(move |y| {
+        let row = y * side / height * side;
+        columns.clone().into_iter().map(move |column| row + column)
+    })
+}
+
+/// The first of the largest.
+fn commonest(counts: impl Iterator<Item = u64>) -> u8 {
+    let best = counts.enumerate().max_by_key(|&(class, n)| (n, usize::MAX - class));
+    best.map_or(0, |(class, _)| class as u8)
 }
 
 #[cfg(test)]
@@ -159,15 +195,39 @@ mod tests {
         let truth = read("segments", (2, 2), vec![0, 1, 2, 2], None)?;
         assert_eq!(truth.cells, Cells::Classes(vec![NONE, 0, 1, 1]));
         assert_eq!(truth.known(), 3);
-        let mut prior = Prior::Classes(vec![0; 2]);
-        prior.count(&truth);
-        assert_eq!((prior.majority(), Prior::Classes(vec![2, 2]).majority()), (1, 0));
         assert_eq!(truth.mirrored().cells, Cells::Classes(vec![0, NONE, 1, 1]));
         let depth = read("depth", (1, 2), vec![0, 0, 0xd0, 7], Some(0.001))?;
         assert_eq!(depth.cells, Cells::Depths(vec![0.0, 2.0]));
-        let mut prior = Prior::Depths { sum: 0.0, pixels: 0 };
-        prior.count(&depth);
-        assert_eq!((prior.mean_depth(), depth.known()), (2.0, 1));
+        assert_eq!(depth.known(), 1);
+        Ok(())
+    }
+
+    /// Two maps of 2×2 pixels, so that the four quarters of the picture have two pixels each: quarter 3 is never labelled and
+    /// takes what is commonest everywhere. Breaks when rows and columns, or places and classes, change places.
+    #[test]
+    fn what_is_common_is_counted_everywhere_and_by_place() -> Result<(), DenseError> {
+        let (mut classes, mut depths) = (
+            Prior::new(&Recipe::cells(LabelMap { reduce_zero: true, classes: 2, ignore: vec![] })),
+            Prior::new(&Recipe::nyu_linear()),
+        );
+        for cells in [vec![1, 2, 2, 0], vec![1, 2, 1, 0]] {
+            classes.count(&read("segments", (2, 2), cells, None)?);
+        }
+        for cells in [vec![1, 0, 2, 0, 0, 0, 0, 0], vec![3, 0, 2, 0, 6, 0, 0, 0]] {
+            depths.count(&read("depth", (2, 2), cells, Some(1.0))?);
+        }
+        // The two classes have three pixels each: the first wins.
+        assert_eq!(
+            (classes.everywhere(), depths.everywhere()),
+            (Cells::Classes(vec![0]), Cells::Depths(vec![14.0 / 5.0]))
+        );
+        let quarters = [0, PLACES / 2, PLACES * PLACES / 2, PLACES * PLACES / 2 + PLACES / 2];
+        let (Cells::Classes(classes), Cells::Depths(depths)) = (classes.by_place(), depths.by_place()) else {
+            return Err(DenseError::Nothing("kinds"));
+        };
+        assert_eq!(quarters.map(|at| classes[at]), [0, 1, 0, 0]);
+        assert_eq!(quarters.map(|at| depths[at]), [2.0, 2.0, 6.0, 14.0 / 5.0]);
+        assert_eq!((classes.len(), depths.len()), (PLACES * PLACES, PLACES * PLACES));
         Ok(())
     }
 

@@ -44,6 +44,16 @@ pub enum LinearEvalError {
         /// Sites found.
         found: String,
     },
+    /// A channel is no number.
+    #[error("`{pool}` of image {image} at site `{site}` holds a value that is not finite")]
+    NotFinite {
+        /// Image.
+        image: u32,
+        /// Site.
+        site: String,
+        /// Pool.
+        pool: &'static str,
+    },
     /// Vectors of two lengths.
     #[error("vectors of {first} and of {second} channels; the runs are of different models")]
     Width {
@@ -72,7 +82,11 @@ impl From<LinearEvalError> for StageError {
             E::Range { .. } | E::Sites { .. } => (ErrorKind::Config, "correct the study file"),
             E::Vector { .. } => (ErrorKind::Config, "add the site to `pooled` of the extraction"),
             E::Nothing => (ErrorKind::Config, "choose a labelled dataset or drop the linear evaluation"),
-            E::Table { .. } | E::Width { .. } => (ErrorKind::Bug, "please report this"),
+            E::Width { .. } => (ErrorKind::Config, "train and judge on vectors of one model"),
+            E::Table { .. } => (ErrorKind::Bug, "please report this"),
+            E::NotFinite { .. } => {
+                (ErrorKind::Missing, "look at the model, or delete the run's folder to have it made again")
+            }
             E::Changed { .. } => (ErrorKind::Missing, "let nothing write to the store while it is read, and run again"),
         };
         Self::new(kind, &e, "", fix)

@@ -107,6 +107,11 @@ impl<'a> Assembly<'a> {
             if width != vector.len() {
                 return Err(LinearEvalError::Width { first: width, second: vector.len() }.into());
             }
+            // A sum of products with 0 is 0 unless a value is not finite.
+            if vector.iter().map(|v| v * 0.0).sum::<f32>() != 0.0 {
+                let (site, pool) = slots[slot].clone();
+                return Err(LinearEvalError::NotFinite { image: rows.image[i], site, pool }.into());
+            }
             let key = (rows.image[i], rows.view.get(i).copied().unwrap_or(0));
             let (there, x) = self.waiting.entry(key).or_insert_with(|| (0, vec![0.0; slots.len() * width]));
             x[slot * width..(slot + 1) * width].copy_from_slice(vector);

@@ -73,7 +73,7 @@ impl Case {
         }
         let depth = recipe.kind() == "depth";
         if let Some(warm_up) = &mut recipe.schedule.warm_up {
-            warm_up.steps = if depth { 6 } else { 5 };
+            (warm_up.steps, warm_up.of) = (if depth { 6 } else { 5 }, self.order.len() as u64);
         }
         if recipe.clip_norm.is_some() {
             recipe.schedule.learning_rate = 1e-2;

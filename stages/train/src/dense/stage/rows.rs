@@ -21,13 +21,15 @@ impl HeadParams {
             note,
         };
         let draws = params.seeds.len() as u32;
-        let constant = [&verdict.constant];
+        let (constant, layout) = ([&verdict.constant], [&verdict.layout]);
         let heads: Vec<&Tally> = verdict.heads.iter().collect();
         match &params.recipe.task {
             Task::Segments(task) => {
-                for (subject, tallies, draws) in
-                    [(params.name.as_str(), &heads[..], draws), ("majority", &constant[..], 1)]
-                {
+                for (subject, tallies, draws) in [
+                    (params.name.as_str(), &heads[..], draws),
+                    ("majority", &constant[..], 1),
+                    ("layout", &layout[..], 1),
+                ] {
                     let counts = segments_of(tallies);
                     rows.push(
                         ("segmentation", subject, "miou_frac"),
@@ -52,9 +54,11 @@ impl HeadParams {
                 }
             }
             Task::Depth(_) => {
-                for (subject, tallies, draws) in
-                    [(params.name.as_str(), &heads[..], draws), ("constant", &constant[..], 1)]
-                {
+                for (subject, tallies, draws) in [
+                    (params.name.as_str(), &heads[..], draws),
+                    ("constant", &constant[..], 1),
+                    ("layout", &layout[..], 1),
+                ] {
                     let images = depth_of(tallies);
                     for (which, metric) in ["rmse_m", "abs_rel_frac", "delta1_frac"].into_iter().enumerate() {
                         rows.push(("depth", subject, metric), over_depth(&images, which), draws);
@@ -124,7 +128,7 @@ impl Rows<'_> {
         // Models are compared by these; a class alone, or an answer without a picture, is not.
         if matches!(metric, "miou_frac" | "accuracy_frac" | "rmse_m" | "abs_rel_frac")
             && !subject.starts_with("class_")
-            && !matches!(subject, "majority" | "constant")
+            && !matches!(subject, "majority" | "constant" | "layout")
         {
             let groups = found.without.len() as u32;
             for (group, value) in (0..).zip(found.without) {

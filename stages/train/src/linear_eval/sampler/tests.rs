@@ -142,6 +142,13 @@ fn what_is_missing_is_named() {
     let other = Stored::open(vec![folder.path().join("lacking")], false, vec![("block_5".into(), "cls")]).unwrap();
     let said = error(&other, &classes(5));
     assert!(said.contains("at site `block_5`; the table has block_0, final"), "{said}");
+    let mut rows = Pooled { image: vec![2], site: vec!["final".into()], pool: vec!["cls".into()], ..Pooled::default() };
+    rows.vector.push(&[1.0, f32::NAN]);
+    let mut writer = PartWriter::<Pooled>::create(&folder.path().join("nan"), &[]).unwrap();
+    writer.write(&mut rows).unwrap();
+    writer.finish().unwrap();
+    let said = error(&Stored::open(vec![folder.path().join("nan")], false, slots()).unwrap(), &classes(5));
+    assert!(said.contains("`cls` of image 2 at site `final`"), "{said}");
 }
 
 #[test]
