@@ -145,21 +145,21 @@ mod tests {
             let mut writer = PartWriter::create(path, &[]).unwrap();
             for image in 0..6 {
                 let mut table = Dense::default();
-                // 400 kB a row: two rows a group.
-                let values = vec![image as f32; 200_000];
-                made::push(&mut table, part as u32 * 6 + image, 0, (1000, 2), "final", (&values, &[0.0; 100]));
+                // 1.6 MB a row: two rows a group.
+                let values = vec![image as f32; 800_000];
+                made::push(&mut table, part as u32 * 6 + image, 0, (4000, 2), "final", (&values, &[0.0; 100]));
                 writer.write(&mut table).unwrap();
             }
             writer.finish().unwrap();
         }
-        let groups = Groups::<Dense>::open(&paths, 1 << 20).unwrap();
+        let groups = Groups::<Dense>::open(&paths, 4 << 20).unwrap();
         let spots = groups.keys(|part, group| part.column::<Vec<u32>>(group, "image")).unwrap();
         assert_eq!(spots.iter().map(|s| s.1).collect::<Vec<_>>(), (0..12).collect::<Vec<_>>());
         assert!(spots.iter().any(|(spot, _)| spot.row > 0) && spots.iter().any(|(spot, _)| spot.group > 0));
         for &(spot, image) in spots.iter().rev().step_by(5).chain(&spots) {
             let (table, row) = groups.row(spot).unwrap();
             assert_eq!(table.image[row], image);
-            assert!(lock(&groups.kept).bytes <= 1 << 20);
+            assert!(lock(&groups.kept).bytes <= 4 << 20);
         }
         assert!(!lock(&groups.kept).groups.is_empty());
     }
