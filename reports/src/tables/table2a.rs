@@ -63,7 +63,7 @@ fn filled(context: &Context) -> Vec<Group> {
     for measured in context.measured.iter().filter(|m| follows(m.subject, Source::Paper)) {
         let subject = measured.subject;
         let Some(dataset) = table2_dataset(&subject.dataset) else { continue };
-        for cells in cells(context, measured, dataset) {
+        for (head, cells) in cells(context, measured, dataset) {
             let mut about = vec![];
             for (what, text) in [("precision", &subject.precision), ("changed while it ran", &subject.change)] {
                 if !text.is_empty() {
@@ -71,15 +71,15 @@ fn filled(context: &Context) -> Vec<Group> {
                 }
             }
             let group = groups.of(subject, subject.weights.label(), about);
-            put(group, format!("{}, {}", base(&subject.model), registers(subject.registers)), cells);
+            put(group, &format!("{}, {}", base(&subject.model), registers(subject.registers)), head, cells);
         }
     }
     groups.finish()
 }
 
-/// A row of cells for each way in which heads were trained on a dataset; other columns are empty.
-fn cells(context: &Context, measured: &Measured, dataset: &str) -> Vec<Vec<Cell>> {
-    let mut fits: Vec<Fit> = Vec::new();
+/// A row of cells for each way in which heads were trained on a dataset, with the head's name; other columns are empty.
+fn cells<'m>(context: &Context, measured: &'m Measured, dataset: &str) -> Vec<(&'m str, Vec<Cell>)> {
+    let mut fits: Vec<Fit<'m>> = Vec::new();
     for (_, experiment, head, metric, ..) in QUANTITIES.iter().filter(|q| q.0 == dataset) {
         let found = heads(measured, experiment, metric).into_iter();
         // Heads of an experiment that names two of them are one row.
@@ -92,7 +92,7 @@ fn cells(context: &Context, measured: &Measured, dataset: &str) -> Vec<Vec<Cell>
             }
         }
     }
-    let row = |fit: Fit| {
+    let row = |fit: Fit<'m>| {
         let cell = |(of, experiment, head, metric, unit, column, ..): &Quantity| {
             if *of != dataset {
                 return Cell::default();
@@ -113,16 +113,17 @@ fn cells(context: &Context, measured: &Measured, dataset: &str) -> Vec<Vec<Cell>
                 .and_then(|row| context.published.get(Source::Paper, "table2a", row, column));
             cell.with(measured.subject, published, false, None)
         };
-        QUANTITIES.iter().map(cell).collect()
+        (fit.head, QUANTITIES.iter().map(cell).collect())
     };
     fits.into_iter().map(row).collect()
 }
 
-/// Puts cells into the first row of this label where their columns are free; several fits have a row each.
-fn put(group: &mut Group, label: String, cells: Vec<Cell>) {
+/// Puts cells into the first row of this label where their columns are free; each further fit has a row of its own.
+fn put(group: &mut Group, label: &str, head: &str, cells: Vec<Cell>) {
+    let further = format!("{label}, {head}");
     let free = |row: &Row| {
         let mut pairs = row.cells.iter().zip(&cells);
-        row.label == label && pairs.all(|(old, new)| *old == Cell::default() || *new == Cell::default())
+        (row.label == label || row.label == further) && pairs.all(|(old, new)| *old == Cell::default() || *new == Cell::default())
     };
     match group.rows.iter_mut().find(|row| free(row)) {
         Some(row) => {
@@ -132,7 +133,11 @@ fn put(group: &mut Group, label: String, cells: Vec<Cell>) {
                 }
             }
         }
-        None => group.rows.push(Row { label, cells }),
+        None => {
+            let taken = group.rows.iter().any(|row| row.label == label);
+            let label = if taken { further } else { label.to_owned() };
+            group.rows.push(Row { label, cells });
+        }
     }
 }
 
