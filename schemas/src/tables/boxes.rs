@@ -8,7 +8,7 @@ table! {
     Boxes = "boxes" v 1 {
         /// Image index.
         image: Vec<u32>,
-        /// Site of the features, such as `key_11`.
+        /// Site of the features, such as `key_11`; with `+tokencut` behind it boxes are by `TokenCut`, not by LOST.
         site: Vec<Name>,
         /// Whether features were divided by their length.
         l2: Vec<bool>,

@@ -8,7 +8,7 @@ table! {
     Scores = "scores" v 1 {
         /// What was measured: `norms`, `detection`, `neighbour_cosine`, `attention`, `correspondence`, `token_class`, `pooled_class`, `multi_label`, `position`, `pixels`, `corloc`, `knn`, `linear_eval`, `zero_shot`, `segmentation`, `depth`.
         experiment: Vec<Name>,
-        /// On what: a token kind (`cls`, `register_0`, `normal`, `outlier`, `patch`, `mean_patch`), `all`, the features of LOST (`raw`, `l2`), a head by its name (of `linear_eval` also `chosen_on_test` and `chosen_on_train`), a class (`class_<name>`), or templates by theirs.
+        /// On what: a token kind (`cls`, `register_0`, `normal`, `outlier`, `patch`, `mean_patch`), `all`, the features of LOST (`raw`, `l2`), a head by its name (of `linear_eval` also `chosen_on_test` and `chosen_on_train`), a guess without a head (`majority`, `constant`, `layout`), a class (`class_<name>`), or templates by theirs.
         subject: Vec<Name>,
         /// Site of the vectors or norms.
         site: Vec<Name>,

@@ -247,6 +247,13 @@ impl AtHand<'_> {
     }
 }
 
+/// What a head learned from, in words.
+pub fn learned_from(train: &OpenDataset, test: &OpenDataset) -> String {
+    let images = train.source.manifest().entries.len();
+    let judged = if train.name == test.name { ", the very images that it is judged on" } else { "" };
+    format!("learned from {images} images of {}{judged}", train.name)
+}
+
 /// What the report says of one model on one dataset before anything was measured.
 fn subject(
     file: &StudyFile,

@@ -67,8 +67,38 @@ pub fn check(file: &StudyFile) -> Result<Vec<Declared<'_>>, Failure> {
         }
     }
     heads(file, &models)?;
+    for model in &models {
+        told_apart(file, &model.name)?;
+    }
     Ok(models)
 }
+
+/// An error where two heads of one model would stand under one name in every table, so that one would hide the other.
+fn told_apart(file: &StudyFile, model: &str) -> Result<(), Failure> {
+    let runs_on = |name: &str| {
+        let table = file.datasets.iter().find(|d| dataset::name(d) == name);
+        table.is_some_and(|d| d.models.is_empty() || d.models.iter().any(|m| m == model))
+    };
+    let named = |name: &Option<String>, test: &str| name.clone().unwrap_or_else(|| test.to_owned());
+    let dense = file.dense.iter().filter(|t| runs_on(&t.train) && runs_on(&t.test));
+    let dense = dense.map(|t| ("[[dense]]", t.recipe.clone(), named(&t.name, &t.test), t.permute_labels));
+    let linear = file.linear_eval.iter().filter(|t| runs_on(&t.train) && runs_on(&t.test));
+    let linear = linear.map(|t| ("[[linear_eval]]", String::new(), named(&t.name, &t.test), t.permute_labels));
+    let called = |t: &_| zero_shot::sentences(t).map(|(called, _)| called).unwrap_or_default();
+    let zero_shot = file.zero_shot.iter().filter(|t| runs_on(&t.dataset));
+    let zero_shot = zero_shot.map(|t| ("[[zero_shot]]", called(t), named(&t.name, &t.dataset), t.permute_labels));
+    let mut seen = BTreeSet::new();
+    for head in dense.chain(linear).chain(zero_shot) {
+        if let Some((table, what, name, _)) = seen.replace(head) {
+            let what = format!("two scores of {model} would both be called `{name}` {what}").trim_end().to_owned();
+            return Err(Failure::new(Code::Config, what, table, "give one of them another `name`"));
+        }
+    }
+    Ok(())
+}
+
+/// How many classes a dataset has, it says later: enough for a softmax even if one of them is nothing.
+const MADE_UP_CLASSES: usize = 3;
 
 /// The same of heads and of zero-shot classification.
 fn heads(file: &StudyFile, models: &[Declared<'_>]) -> Result<(), Failure> {
@@ -81,8 +111,7 @@ fn heads(file: &StudyFile, models: &[Declared<'_>]) -> Result<(), Failure> {
             return Err(Failure::new(Code::Config, "`seeds` is empty", at, "write at least one"));
         }
         for model in models {
-            // How many classes there are, the dataset may say later.
-            dense::protocol(table, &model.spec, 2)?;
+            dense::protocol(table, &model.spec, MADE_UP_CLASSES)?;
         }
     }
     for table in &file.linear_eval {
@@ -151,4 +180,28 @@ pub fn known<'a>(what: &str, wanted: &str, names: impl Iterator<Item = &'a str> 
     }
     let fix = nearest(wanted, names).map_or_else(String::new, |best| format!("did you mean `{best}`?"));
     Err(Failure::new(Code::Config, format!("the study has no {what} called `{wanted}`"), format!("[[{what}]]"), fix))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    /// Breaks when of two heads of one name the report shows one, with the other's spread.
+    #[test]
+    fn two_heads_of_one_name_are_refused() {
+        let study = |more: &str| {
+            let head = "[[dense]]\nrecipe = \"quick_cells\"\ntrain = \"a\"\ntest = \"b\"\n";
+            let text = format!(
+                "title = \"t\"\n[[model]]\nmodel = \"planted\"\n[[dataset]]\ndataset = \"synthetic\"\nname = \"a\"\n\
+                 [[dataset]]\ndataset = \"synthetic\"\nname = \"b\"\nseed = 1\n{head}{head}{more}\n"
+            );
+            let file = StudyFile::parse(&text, "x.toml").unwrap();
+            check(&file).map(|_| ()).map_err(|e| format!("{e:?}"))
+        };
+        let refused = study("epochs = 2").unwrap_err();
+        assert!(refused.contains("both be called `b` quick_cells") && refused.contains("another `name`"), "{refused}");
+        assert_eq!(study("name = \"short\"\nepochs = 2"), Ok(()));
+        assert_eq!(study("permute_labels = true"), Ok(()));
+    }
 }

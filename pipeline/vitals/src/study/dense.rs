@@ -11,7 +11,7 @@ use reports::Subject;
 use train::dense::{HeadParams, HeadSizes, LabelMap, Length, Recipe, Task, TrainHead};
 use vit::{ModelSpec, Site};
 
-use super::build::{AtHand, partition_of, take, teaches_truth};
+use super::build::{AtHand, learned_from, partition_of, take, teaches_truth};
 use super::dataset::OpenDataset;
 use super::file::heads::DenseTable;
 use super::truth;
@@ -76,8 +76,9 @@ pub fn protocol(table: &DenseTable, spec: &ModelSpec, classes: usize) -> Result<
         ),
         "dinov2_segmentation" => {
             let labels = labels()?;
+            // 255 has no class whatever the labels are: VOC's void, say.
             let mut ignore = labels.ignore.clone();
-            ignore.extend(labels.reduce_zero.then_some(0));
+            ignore.extend(labels.reduce_zero.then_some(0).into_iter().chain([255]));
             let windows = Views::Windows { short_side_px: 512, window_px: 512, stride_px: 341 };
             segments(
                 Recipe::dinov2_segmentation(labels),
@@ -142,6 +143,8 @@ const RECIPES: &str = "write cells, quick_cells, dinov2_segmentation, study_segm
 /// Classes of raw labels: those of ADE20K's challenge unless the study or the dataset says otherwise.
 fn labels(table: &DenseTable, named: usize) -> Result<LabelMap, Failure> {
     let ade = table.recipe == "dinov2_segmentation" && table.classes.is_none();
+    let reduce_zero = table.reduce_zero.unwrap_or(ade);
+    let named = named.saturating_sub(usize::from(reduce_zero));
     let classes = match table.classes {
         Some(classes) => classes,
         None if ade => ADE20K_CLASSES,
@@ -151,12 +154,35 @@ fn labels(table: &DenseTable, named: usize) -> Result<LabelMap, Failure> {
             return Err(bad(table, what, "write classes = …, not counting labels that are ignored"));
         }
     };
-    let reduce_zero = table.reduce_zero.unwrap_or(ade);
     Ok(LabelMap { reduce_zero, classes, ignore: table.ignore.clone().unwrap_or_default() })
 }
 
+/// An error where nothing is annotated, or with something else; a single bad annotation is found while features are made.
+fn has_truth(table: &DenseTable, dataset: &OpenDataset) -> Result<(), Failure> {
+    let depth = table.recipe == "depth_cells" || table.recipe.starts_with("nyu_");
+    let kind = if depth { "depths" } else { "masks" };
+    let some = !dataset.source.manifest().entries.is_empty();
+    let known = match some.then(|| dataset.source.dense_truth(0)) {
+        Some(Ok(Some(truth))) => {
+            if depth {
+                truth.depth_m.is_some()
+            } else {
+                truth.segments.is_some()
+            }
+        }
+        Some(Ok(None)) => false,
+        Some(Err(_)) | None => true,
+    };
+    if known {
+        return Ok(());
+    }
+    let (name, layout) = (&dataset.name, &dataset.table.dataset);
+    let fix = format!("use a dataset with {kind}; `vitals datasets ls` shows which have them");
+    Err(bad(table, format!("dataset `{name}` ({layout}) has no {kind}"), &fix))
+}
+
 fn bad(table: &DenseTable, what: String, fix: &str) -> Failure {
-    Failure::new(Code::Config, what, format!("[[dense]] {} on {}", table.recipe, table.train), fix)
+    Failure::new(Code::Config, what, format!("[[dense]] {} on {} and {}", table.recipe, table.train, table.test), fix)
 }
 
 /// Adds the stages of every table, for one model, and their scores to the report.
@@ -170,6 +196,9 @@ pub fn add(
         let (Some((_, train)), Some(test)) = (at_hand.dataset(&table.train), at_hand.dataset(&table.test)) else {
             continue;
         };
+        for dataset in [train, test.1] {
+            has_truth(table, dataset)?;
+        }
         let class_names = test.1.source.segment_classes();
         let protocol = protocol(table, &at_hand.model.spec, class_names.len())?;
         heads.push((table, train, test, class_names, protocol));
@@ -199,7 +228,7 @@ pub fn add(
         let [learned, judged] = sizes;
         let ((learned, learned_size), (judged, judged_size)) = (learned?, judged?);
         let params = head(table, &protocol, &class_names);
-        let settings = settings(table, &protocol);
+        let settings = format!("{}, {}", settings(table, &protocol), learned_from(train, test.1));
         let stage = TrainHead::new(params, &learned, &judged, partition_of(model, name))
             .map_err(|e| bad(table, e.to_string(), "correct the study"))?;
         let (sites, width) = (protocol.sites.len() as u64, model.spec.config.width as u64);
@@ -329,4 +358,39 @@ fn densify(need: Need, at_hand: &AtHand<'_>, dataset: &OpenDataset) -> Result<De
         partition: super::build::partition(open, dataset),
         tuning: at_hand.tuning,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    fn of(keys: &str, classes: usize) -> Protocol {
+        let table = toml::from_str(&format!("train = \"a\"\ntest = \"b\"\n{keys}")).unwrap();
+        protocol(&table, &vit::zoo::find("dinov2_vits14").unwrap(), classes).unwrap()
+    }
+
+    fn ignored_in_crops(protocol: &Protocol) -> Vec<u8> {
+        let Views::Crops(crops) = &protocol.train.views else { panic!("{:?}", protocol.train.views) };
+        crops.ignore.clone()
+    }
+
+    /// Breaks when void (VOC's borders) counts among the classes of which none may fill a crop.
+    #[test]
+    fn void_is_no_class_that_fills_a_crop() {
+        let recipe = "recipe = \"dinov2_segmentation\"";
+        assert_eq!(ignored_in_crops(&of(recipe, 151)), [0, 255]);
+        assert_eq!(ignored_in_crops(&of(&format!("{recipe}\nclasses = 21\nreduce_zero = false"), 21)), [255]);
+        assert_eq!(ignored_in_crops(&of(&format!("{recipe}\nclasses = 11\nignore = [11]"), 0)), [11, 255]);
+    }
+
+    /// Breaks when a label without a class is counted among those that the dataset names.
+    #[test]
+    fn classes_are_those_that_are_named_less_the_one_of_nothing() {
+        let classes = |keys: &str| match of(&format!("recipe = \"cells\"\n{keys}"), 151).recipe.task {
+            Task::Segments(task) => task.labels.classes,
+            Task::Depth(_) => 0,
+        };
+        assert_eq!([classes(""), classes("reduce_zero = true"), classes("classes = 7")], [151, 150, 7]);
+    }
 }

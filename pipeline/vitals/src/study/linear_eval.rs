@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use datasets::{Filter, TruthOf, ViewSpec, Views};
+use datasets::{Filter, Preprocess, TruthOf, ViewSpec, Views};
 use engine::{Stage, TableRef, outputs_of};
 use extract::{PoolSite, PoolViews, PoolViewsParams};
 use reports::Subject;
 use train::linear_eval::{Length, LinearEval, LinearEvalParams, Training};
-use vit::Site;
+use vit::{ModelSpec, Site};
 
-use super::build::{AtHand, partition_of, take, teaches_truth};
+use super::build::{AtHand, learned_from, partition_of, take, teaches_truth};
 use super::dataset::OpenDataset;
 use super::file::ExtractTable;
 use super::file::heads::LinearEvalTable;
@@ -107,6 +107,7 @@ pub fn add<'t>(
             0 => params.settings(),
             crops => format!("{}, {crops} random crops of each image", params.settings()),
         };
+        let settings = format!("{settings}, {}", learned_from(train, test.1));
         let classes = train.source.manifest().classes.len();
         let stage = LinearEval::new(params, &taught, tested, partition_of(model, name))
             .map_err(|e| bad(&e, table, "correct the study"))?;
@@ -127,10 +128,18 @@ pub fn add<'t>(
     Ok(())
 }
 
+/// Side of the crops: that of the whole images, on which heads are chosen and scored, where these are squares of one size.
+fn side_px(preprocess: &Preprocess, spec: &ModelSpec) -> usize {
+    match [(1000, 2000), (2000, 1000)].map(|(height, width)| preprocess.output_size(height, width)) {
+        [(rows, columns), other] if rows == columns && other == (rows, columns) => rows,
+        _ => spec.input.crop_px,
+    }
+}
+
 /// The stage that encodes random resized crops of the training images.
 fn views(at_hand: &AtHand<'_>, table: &LinearEvalTable, dataset: &OpenDataset) -> Result<PoolViews, Failure> {
     let (open, extraction) = (at_hand.model, at_hand.params(dataset)?);
-    let size_px = open.spec.input.crop_px;
+    let size_px = side_px(&extraction.preprocess, &open.spec);
     let params = PoolViewsParams {
         model: extraction.model,
         weights: extraction.weights,
@@ -158,4 +167,20 @@ fn views(at_hand: &AtHand<'_>, table: &LinearEvalTable, dataset: &OpenDataset) -
         partition: super::build::partition(open, dataset),
         tuning: at_hand.tuning,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+    use crate::study::preprocess::preprocess;
+
+    /// Breaks when heads learn from crops of another size than the images that they are scored on.
+    #[test]
+    fn crops_are_as_large_as_the_images() {
+        let spec = vit::zoo::find("dinov2_vits14").unwrap();
+        let side = |keys: &str| side_px(&preprocess(&toml::from_str(keys).unwrap(), &spec).unwrap(), &spec);
+        assert_eq!([side(""), side("crop_px = 112"), side("mode = \"square\"\nresize_px = 100")], [224, 112, 98]);
+        assert_eq!(side("mode = \"short_side\""), 224, "of no one size");
+    }
 }

@@ -40,7 +40,9 @@ pub fn add(
             // A model that was not run on all of these has no score there.
             let Some(trains) = table.train.iter().map(of_model).collect::<Option<Vec<_>>>() else { continue };
             let Some(test) = table.test.as_ref().map(of_model).map_or(Some(None), |t| t.map(Some)) else { continue };
-            let name = table.name.as_ref().unwrap_or(&first.dataset);
+            // Neighbours are looked up, not fitted: what is said is of the images that ask.
+            let asked = test.filter(|_| table.experiment == "knn").map_or(&first.dataset, |test| &test.dataset);
+            let name = table.name.as_ref().unwrap_or(asked);
             let config = &first.model.spec.config;
             let partition: Partition = vec![("model", first.model.model.name.clone()), ("dataset", name.clone())];
             let (mut outputs, mut curves, mut settings) = (Vec::new(), Vec::new(), String::new());
