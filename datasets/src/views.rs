@@ -234,7 +234,7 @@ impl ViewSpec {
         if !(1..=u16::MAX as usize).contains(&self.patch_px) {
             return parameter("a patch is 1 to 65535 px wide");
         }
-        let cut_from_image = match &self.views {
+        let (sizes_make_sense, (height, width)) = match &self.views {
             Views::Whole { resize, .. } => {
                 let (height, width) = resize.size(1, 1, self.filter);
                 if !whole(height) || !whole(width) {
@@ -251,7 +251,7 @@ impl ViewSpec {
                 }
                 return Ok(self);
             }
-            Views::ResizedCrops { count, size_px, .. } => *count > 0 && whole(*size_px),
+            Views::ResizedCrops { count, size_px, .. } => (*count > 0 && whole(*size_px), (*size_px, *size_px)),
             Views::Crops(crops) => {
                 let [low, high] = crops.ratio;
                 if !(low.is_finite() && high.is_finite() && 0.0 < low && low <= high) {
@@ -262,7 +262,8 @@ impl ViewSpec {
                 }
                 let shortest = crops.short_side_px as f64 * low;
                 let longest = crops.short_side_px as f64 * high;
-                crops.count > 0 && shortest >= 1.0 && longest <= MAX_SIDE_PX as f64 && whole(crops.crop_px)
+                let scaled = shortest >= 1.0 && longest <= MAX_SIDE_PX as f64;
+                (crops.count > 0 && scaled && whole(crops.crop_px), (crops.crop_px, crops.crop_px))
             }
             Views::DepthCrops(crops) => {
                 let [rows, columns] = [crops.rows, crops.columns];
@@ -272,11 +273,19 @@ impl ViewSpec {
                 if !(0.0..=180.0).contains(&crops.max_degrees) {
                     return parameter("max_degrees must be between 0 and 180");
                 }
-                crops.count > 0 && whole(crops.height_px) && whole(crops.width_px)
+                let fits = [(crops.height_px, rows), (crops.width_px, columns)];
+                let [height, width] = fits.map(|(px, [first, end])| px.min(end - first));
+                (crops.count > 0 && whole(crops.height_px) && whole(crops.width_px), (height, width))
             }
         };
-        if !cut_from_image {
+        if !sizes_make_sense {
             return parameter("crops need a count of at least 1 and sizes of at least 1 px, at most 2²⁰");
+        }
+        // Above it, every single image would be skipped.
+        let most = MAX_PIXELS / height.saturating_mul(width).max(1);
+        if self.count(0, 0) > most {
+            let what = format!("of crops of {height}×{width} px an image may have {most} at most; lower their number");
+            return Err(ViewError::BadParameter { what });
         }
         // What is cut at random covers no image, so nothing can be brought back to one.
         let resized = matches!(self.views, Views::ResizedCrops { .. });
@@ -352,7 +361,8 @@ impl ViewSpec {
     }
 }
 
-/// Refuses more pixels than [`MAX_PIXELS`], or a side that is too long, before anything is allocated.
+/// Refuses more pixels than [`MAX_PIXELS`], more views than have numbers, or a side that is too long, before anything is
+/// allocated.
 fn check_area(
     image: (usize, usize),
     scaled: (usize, usize),
@@ -360,7 +370,7 @@ fn check_area(
     view: (usize, usize),
 ) -> Result<(), ViewError> {
     let area = view.0.saturating_mul(view.1).saturating_mul(views);
-    if scaled.0.max(scaled.1) > MAX_SIDE_PX || area > MAX_PIXELS {
+    if scaled.0.max(scaled.1) > MAX_SIDE_PX || area > MAX_PIXELS || views > usize::from(u16::MAX) {
         return Err(ViewError::TooLarge { height: image.0, width: image.1 });
     }
     Ok(())

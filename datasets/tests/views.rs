@@ -186,8 +186,9 @@ fn what_does_not_fit_is_refused() {
         let (raw, truth) = strip(width);
         assert_eq!(refused(views, &raw, Some(&truth)).reason(), "too many pixels in views");
     }
-    let many = Views::Crops(Crops::dinov2(65, 0, vec![]));
-    assert_eq!(refused(&many, &raw, Some(&truth)).reason(), "too many pixels in views");
+    // 267 · 335 windows, which have few pixels and no numbers.
+    let tiny = Views::Windows { short_side_px: 270, window_px: 4, stride_px: 1 };
+    assert_eq!(refused(&tiny, &raw, Some(&truth)).reason(), "too many pixels in views");
     let lying = Raw::Rgb(Rgb8 { height: 5, width: 5, data: vec![0; 7] });
     assert!(matches!(spec_of(&whole).views(&lying, Some(&truth), 0), Err(LoadError::Preprocess(_))));
     let text = Raw::Encoded(b"no image".to_vec());
@@ -224,6 +225,8 @@ fn parameters_that_make_no_sense_are_refused() {
         Views::Crops(Crops { ratio: [f64::NAN, 0.5], ..crops.clone() }),
         Views::Crops(Crops { ratio: [0.5, 1e9], ..crops.clone() }),
         Views::Crops(Crops { max_class_frac: 0.0, ..crops.clone() }),
+        Views::Crops(Crops { count: 65, ..crops.clone() }),
+        Views::ResizedCrops { count: 335, seed: 0, size_px: 224 },
         Views::DepthCrops(DepthCrops { count: 0, ..depth.clone() }),
         Views::DepthCrops(DepthCrops { rows: [472, 45], ..depth.clone() }),
         Views::DepthCrops(DepthCrops { height_px: 0, ..depth.clone() }),
@@ -239,7 +242,10 @@ fn parameters_that_make_no_sense_are_refused() {
     for bad in [ViewSpec { patch_px: 0, ..fine.clone() }, ViewSpec { std: [0.0; 3], ..fine.clone() }] {
         assert!(bad.check().is_err());
     }
-    let resized = Views::ResizedCrops { count: 1, seed: 0, size_px: 224 };
+    // 64 · 512² = 2²⁴, the most of one image.
+    let many = ViewSpec { views: Views::Crops(Crops { count: 64, ..crops.clone() }), ..fine.clone() };
+    assert!(many.check().is_ok());
+    let resized = Views::ResizedCrops { count: 334, seed: 0, size_px: 224 };
     assert!(ViewSpec { views: resized, truth: TruthOf::None, ..fine }.check().is_ok());
 }
 

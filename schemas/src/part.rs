@@ -203,10 +203,9 @@ pub fn read_part_batches<T: Table>(
     Ok(batches(path, open::<T>(path)?))
 }
 
-/// A part whose row groups are read one at a time, in any order.
+/// A part whose row groups are read one at a time, in any order, by any number of threads.
 pub struct PartGroups<T: Table> {
     path: PathBuf,
-    file: File,
     metadata: ArrowReaderMetadata,
     table: PhantomData<T>,
 }
@@ -219,7 +218,7 @@ impl<T: Table> PartGroups<T> {
         let load = || ArrowReaderMetadata::load(&file, ArrowReaderOptions::default());
         let metadata = fenced(load).map_err(damaged(path))?.map_err(parquet)?;
         check_name::<T>(path, metadata.metadata().file_metadata().key_value_metadata())?;
-        Ok(Self { path: path.to_owned(), file, metadata, table: PhantomData })
+        Ok(Self { path: path.to_owned(), metadata, table: PhantomData })
     }
 
     /// Rows of each group.
@@ -256,7 +255,8 @@ impl<T: Table> PartGroups<T> {
     ) -> Result<impl Iterator<Item = Result<RecordBatch, TableError>> + use<T>, TableError> {
         let io = |source| TableError::Io { path: self.path.clone(), source };
         let parquet = |source| TableError::Parquet { path: self.path.clone(), source };
-        let file = self.file.try_clone().map_err(io)?;
+        // A clone of one file would share the place at which it is read with all others.
+        let file = File::open(&self.path).map_err(io)?;
         let rows = self.rows().get(group).copied();
         let build = || {
             ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())

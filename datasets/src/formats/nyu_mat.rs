@@ -99,10 +99,11 @@ impl Source for LabelledPhotos {
             path: self.path.clone(),
             source: io::Error::new(io::ErrorKind::InvalidData, what),
         };
-        let values = self.images.read_slice::<u8>(&one(self.place(index)?, 4)).map_err(|e| bad(e.to_string()))?;
+        let place = self.place(index)?;
+        let values = self.images.read_slice::<u8>(&one(place, 4)).map_err(|e| bad(e.to_string()))?;
         let (height, width, area) = (self.height, self.width, self.height * self.width);
         let values = values.as_slice().filter(|values| values.len() == area * 3);
-        let values = values.ok_or_else(|| bad(format!("image {} is not whole", index + 1)))?;
+        let values = values.ok_or_else(|| bad(format!("image {} is not whole", place + 1)))?;
         let value = |at: usize, channel: usize| values[channel * area + at % width * height + at / width];
         let data = (0..area).flat_map(|at| [value(at, 0), value(at, 1), value(at, 2)]).collect();
         Ok(Raw::Rgb(Rgb8 { width, height, data }))
@@ -110,10 +111,11 @@ impl Source for LabelledPhotos {
 
     fn dense_truth(&self, index: usize) -> Result<Option<DenseTruth>, ReadError> {
         let bad = |what: String| ReadError::Annotation { path: self.path.clone(), what };
-        let values = self.depths.read_slice::<f32>(&one(self.place(index)?, 3)).map_err(|e| bad(e.to_string()))?;
+        let place = self.place(index)?;
+        let values = self.depths.read_slice::<f32>(&one(place, 3)).map_err(|e| bad(e.to_string()))?;
         let (height, width, area) = (self.height, self.width, self.height * self.width);
         let values = values.as_slice().filter(|values| values.len() == area);
-        let values = values.ok_or_else(|| bad(format!("depth {} is not whole", index + 1)))?;
+        let values = values.ok_or_else(|| bad(format!("depth {} is not whole", place + 1)))?;
         let depth = |at: usize| values[at % width * height + at / width];
         let known = |depth: f32| if depth.is_finite() && depth > 0.0 { depth } else { 0.0 };
         let depth_m = (0..area).map(|at| known(depth(at))).collect();

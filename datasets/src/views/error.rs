@@ -31,7 +31,8 @@ pub enum ViewError {
     },
     /// The views of this image together, or a side of it once scaled, are larger than memory is worth.
     #[error(
-        "an image of {height}×{width} px has views of more than {MAX_PIXELS} px together, or a side above {MAX_SIDE_PX}"
+        "an image of {height}×{width} px has views of more than {MAX_PIXELS} px together, more than 65535 of them, or a \
+         side above {MAX_SIDE_PX}; scale images down, or cut fewer views"
     )]
     TooLarge {
         /// Rows of the photo.

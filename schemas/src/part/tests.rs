@@ -192,6 +192,32 @@ fn feature_maps_lie_in_small_groups_that_are_read_in_any_order() {
     assert!(matches!(PartGroups::<TokenStats>::open(&path), Err(TableError::Version { .. })));
 }
 
+/// Groups of equal length, so that bytes of another one would pass for those that are wanted. Breaks when readers share the
+/// place in the file at which each of them reads.
+#[test]
+fn groups_are_read_by_many_threads_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("p.parquet");
+    let mut writer = PartWriter::create(&path, &[]).unwrap();
+    writer.write(&mut maps(48, 2_200_000)).unwrap();
+    writer.finish().unwrap();
+    let groups = PartGroups::<Dense>::open(&path).unwrap();
+    assert_eq!(groups.rows(), [1; 48]);
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let groups = &groups;
+            scope.spawn(move || {
+                for at in 0..96 {
+                    let group = (at * 7 + thread * 11) % 48;
+                    let rows = groups.read(group).unwrap();
+                    assert_eq!(rows.image, [group as u32]);
+                    assert!(rows.patches[0].0.iter().all(|&byte| byte == group as u8), "{group}");
+                }
+            });
+        }
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]

@@ -69,7 +69,7 @@ pub struct Curve {
 
 impl Meaning for Curve {}
 
-/// One curve on finished tables. History of versions: 1, the first.
+/// One curve on finished tables. History of versions: 1, the first; 2, the certificate of [`crate::ProbeStage`]'s fifth.
 #[derive(Debug, Clone)]
 pub struct ProbeCurve {
     curve: Curve,
@@ -139,7 +139,7 @@ impl Stage for ProbeCurve {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn detail(&self) -> String {

@@ -10,8 +10,8 @@
 //! five when its own class has votes and at most four classes come before it; equal votes go to the lower class number.
 //! Few-shot banks have the head of torch's `randperm` of each class, seed 0 for the first try, as `DINOv2` draws them.
 //!
-//! Training vectors are read in groups of rows and forgotten; queries are taken 65,536 at a time. So memory does not
-//! grow with either set. Source: facebookresearch/dinov2 `eval/knn.py`.
+//! Training vectors are read in groups of rows and forgotten; queries are taken 65,536 at a time. So memory grows
+//! with either set by the label and place of each image alone. Source: facebookresearch/dinov2 `eval/knn.py`.
 
 mod task;
 

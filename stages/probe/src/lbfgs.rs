@@ -9,10 +9,11 @@
 //! The line search finds t with |φ'(t)| ≤ ½·|φ'(0)| and a decrease; φ is convex, so its slope grows and a bracket
 //! always closes. It costs no matrix product (see [`Softmax::along`]).
 //!
-//! **Stop.** F is λ-strongly convex in W, so `F − F* ≤ ‖∇F‖²/(2λ)`: a certificate, not a guess (the free intercept
-//! enters with its own, larger, curvature). A fit is converged when that bound is at most `gap_frac` × F and at most
-//! 1e-4 of the decrease since W = 0; the second matters at strong penalties, where W = 0 is already within any bound
-//! and says nothing about classes.
+//! **Stop.** Minimised over b, F is λ-strongly convex in W, so `F − F* ≤ ‖∇_W F‖²/(2λ)` where ∂F/∂b = 0: a certificate,
+//! not a guess. What ∂F/∂b is left has the curvature of the intercept, `h_k = n_k·(1 − n_k/N)` at the class frequencies,
+//! which strong penalties exceed; there it counts `λ/h_k` times (see [`Intercept::gradient`]). A fit is converged when that
+//! bound is at most `gap_frac` × F and at most 1e-4 of the decrease since W = 0; the second matters at strong penalties,
+//! where W = 0 is already within any bound and says nothing about classes.
 //!
 //! Source: Nocedal & Wright, Algorithm 7.4; the bound: Boyd & Vandenberghe §9.1.2.
 
@@ -54,9 +55,37 @@ pub(crate) struct Minimum {
     pub converged: bool,
 }
 
-/// Whether a point with this gradient is the minimum to tolerance. `start` is F at W = 0.
-pub(crate) fn is_minimum(lambda: f64, objective: f64, gradient_norm: f64, start: f64, gap_frac: f64) -> bool {
-    gradient_norm <= tolerance(lambda, objective, start, gap_frac)
+/// Curvature of F along the intercept of each class, with the class frequencies as probabilities.
+#[derive(Debug, Clone)]
+pub(crate) struct Intercept(Vec<f64>);
+
+impl Intercept {
+    pub(crate) fn of(y: &[usize], classes: usize) -> Self {
+        let n = y.len() as f64;
+        let curvature = counts(y, classes).into_iter().map(|count| (count as f64 * (1.0 - count as f64 / n)).max(1e-3));
+        Self(curvature.collect())
+    }
+
+    /// The length of a gradient as the certificate takes it: `√(‖∇_W‖² + Σ_k (∂F/∂b_k)²·max(1, λ/h_k))`.
+    pub(crate) fn gradient(&self, gradient: &Weights, lambda: f64) -> f64 {
+        let (w, b) = gradient.view().split_at(Axis(0), gradient.nrows() - 1);
+        let of_b = b.iter().zip(&self.0).map(|(g, h)| g * g * (lambda / h).max(1.0)).sum::<f64>();
+        (w.iter().map(|g| g * g).sum::<f64>() + of_b).sqrt()
+    }
+}
+
+/// Rows of each class.
+fn counts(y: &[usize], classes: usize) -> Vec<usize> {
+    let mut counts = vec![0usize; classes];
+    for &y in y {
+        counts[y] += 1;
+    }
+    counts
+}
+
+/// Whether a point with a gradient of this length is the minimum to tolerance. `start` is F at W = 0.
+pub(crate) fn is_minimum(lambda: f64, objective: f64, gradient: f64, start: f64, gap_frac: f64) -> bool {
+    gradient <= tolerance(lambda, objective, start, gap_frac)
 }
 
 /// The gradient at which a point of this objective counts as the minimum.
@@ -79,10 +108,7 @@ pub(crate) fn prior(problem: &Softmax<'_>) -> Weights {
 
 /// Weights 0 with the intercept at ln of the class frequencies.
 pub(crate) fn frequencies(mut w: Weights, y: &[usize]) -> Weights {
-    let mut counts = vec![0usize; w.ncols()];
-    for &y in y {
-        counts[y] += 1;
-    }
+    let counts = counts(y, w.ncols());
     let last = w.nrows() - 1;
     for (b, &count) in w.row_mut(last).iter_mut().zip(&counts) {
         *b = (count.max(1) as f64 / y.len() as f64).ln();
@@ -92,6 +118,7 @@ pub(crate) fn frequencies(mut w: Weights, y: &[usize]) -> Weights {
 
 /// Minimises from `weights`.
 pub(crate) fn minimise(problem: &Softmax<'_>, mut weights: Weights, start: f64, stop: Stop) -> Minimum {
+    let intercept = Intercept::of(problem.y, problem.classes);
     let mut z = problem.logits(&weights);
     let mut at = problem.evaluate(&weights, &z);
     let mut metric = Metric::new(problem, &at.curvature);
@@ -100,7 +127,8 @@ pub(crate) fn minimise(problem: &Softmax<'_>, mut weights: Weights, start: f64, 
     let mut iterations = 0;
     let mut drifted = false;
     let converged = loop {
-        let done = is_minimum(problem.lambda, at.objective, norm(&at.gradient), start, stop.gap_frac);
+        let gradient = intercept.gradient(&at.gradient, problem.lambda);
+        let done = is_minimum(problem.lambda, at.objective, gradient, start, stop.gap_frac);
         if done && !drifted {
             break true;
         }

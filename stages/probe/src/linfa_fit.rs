@@ -12,16 +12,18 @@ use linfa::{DatasetBase, ParamGuard as _};
 use linfa_logistic::MultiLogisticRegression;
 use ndarray::{Array1, Axis};
 
-use crate::lbfgs::{Minimum, Stop, is_minimum, norm, tolerance};
+use crate::lbfgs::{Intercept, Minimum, Stop, is_minimum, norm, tolerance};
 use crate::softmax::{Softmax, Weights};
 
 /// Minimises from `weights` in at most `attempts` runs, each from the last point with the memory of past steps
 /// dropped. The end is never worse than the start. Its iterations are not known and reported as 0.
 pub(crate) fn minimise(problem: &Softmax<'_>, weights: Weights, start: f64, stop: Stop, attempts: u32) -> Minimum {
+    let intercept = Intercept::of(problem.y, problem.classes);
     let judge = |weights: Weights| {
         let at = problem.evaluate(&weights, &problem.logits(&weights));
         let gradient_norm = norm(&at.gradient);
-        let converged = is_minimum(problem.lambda, at.objective, gradient_norm, start, stop.gap_frac);
+        let certified = intercept.gradient(&at.gradient, problem.lambda);
+        let converged = is_minimum(problem.lambda, at.objective, certified, start, stop.gap_frac);
         Minimum { objective: at.objective, gradient_norm, weights, iterations: 0, converged }
     };
     let targets = Array1::from_iter(problem.y.iter().copied());

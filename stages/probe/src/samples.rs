@@ -166,6 +166,7 @@ impl Runs<'_> {
             for input in tables.iter().filter(|t| t.table == T::NAME) {
                 for part in io.parts_of(input)? {
                     for batch in read_part_batches::<T>(&part)? {
+                        going_on(io)?;
                         rows(run, &batch?)?;
                     }
                 }
@@ -213,7 +214,10 @@ impl Runs<'_> {
         let (runs, paths) = self.paths(io, TokenVectors::NAME)?;
         let parts = Parts::<TokenVectors>::open(&paths, |t| &t.vector)?;
         let mut found = Found::new(site, wanted);
-        parts.each(|part, group, t| Ok(found.tokens(runs[part as usize], t, Some((part, group)))?))?;
+        parts.each(|part, group, t| {
+            going_on(io)?;
+            Ok(found.tokens(runs[part as usize], t, Some((part, group)))?)
+        })?;
         Ok((found.subjects(TokenVectors::NAME)?, parts))
     }
 
@@ -227,7 +231,10 @@ impl Runs<'_> {
         let (runs, paths) = self.paths(io, Pooled::NAME)?;
         let parts = Parts::<Pooled>::open(&paths, |t| &t.vector)?;
         let mut found = Found::new(site, wanted);
-        parts.each(|part, group, t| Ok(found.pooled(runs[part as usize], t, Some((part, group)))?))?;
+        parts.each(|part, group, t| {
+            going_on(io)?;
+            Ok(found.pooled(runs[part as usize], t, Some((part, group)))?)
+        })?;
         Ok((found.subjects(Pooled::NAME)?, parts))
     }
 
@@ -264,6 +271,11 @@ impl Runs<'_> {
         })?;
         Ok(pixels)
     }
+}
+
+/// An error once the run is to stop: a large table takes minutes to read.
+fn going_on(io: &ShardIo<'_>) -> Result<(), StageError> {
+    if io.cancelled() { Err(StageError::interrupted()) } else { Ok(()) }
 }
 
 /// Rows of one site, as they are found.

@@ -14,7 +14,9 @@ use engine::StageError;
 use ndarray::{Array2, s};
 
 use super::{Data, Real, Streamed};
-use crate::lbfgs::{Metric, Minimum, Pair, descend, dot, frequencies, is_minimum, norm, remember, tolerance};
+use crate::lbfgs::{
+    Intercept, Metric, Minimum, Pair, descend, dot, frequencies, is_minimum, norm, remember, tolerance,
+};
 use crate::logistic::LogisticParams;
 use crate::softmax::Weights;
 
@@ -40,6 +42,7 @@ pub(super) struct Path<'p, 'a> {
     /// F at W = 0 with the intercept at the class frequencies.
     start: f64,
     floor: f64,
+    intercept: Intercept,
 }
 
 /// One fit on its way.
@@ -58,7 +61,8 @@ impl<'p, 'a> Path<'p, 'a> {
         let narrow = problem.data::<f32>(&weights, false)?;
         let floor = norm(&(&narrow.gradient - &at.gradient));
         let gram = at.gram.take().unwrap_or_default();
-        Ok(Self { problem, params: *params, weights, start: at.loss, at, gram, floor })
+        let intercept = Intercept::of(&problem.y, weights.ncols());
+        Ok(Self { problem, params: *params, weights, start: at.loss, at, gram, floor, intercept })
     }
 
     /// ‖∇F₃₂ − ∇F₆₄‖ where the two were last compared.
@@ -78,7 +82,8 @@ impl<'p, 'a> Path<'p, 'a> {
         let mut polishing = false;
         let converged = loop {
             let (objective, gradient) = whole(&self.at, &self.weights, lambda);
-            if is_minimum(lambda, objective, norm(&gradient), self.start, self.params.gap_frac) {
+            let certified = self.intercept.gradient(&gradient, lambda);
+            if is_minimum(lambda, objective, certified, self.start, self.params.gap_frac) {
                 break true;
             }
             if walk.iterations >= self.params.max_iterations {
@@ -118,7 +123,7 @@ impl<'p, 'a> Path<'p, 'a> {
             let (objective, gradient) = whole(at, &self.weights, walk.lambda);
             let asked = tolerance(walk.lambda, objective, self.start, self.params.gap_frac);
             let enough = if wide { asked } else { (asked - self.floor).max(2.0 * self.floor) };
-            let size = norm(&gradient);
+            let size = self.intercept.gradient(&gradient, walk.lambda);
             if size <= enough || walk.iterations >= self.params.max_iterations {
                 break false;
             }
