@@ -38,7 +38,10 @@ steps = 2500
 
 /// The only state that is kept below a store.
 fn kept(store: &Path) -> Option<PathBuf> {
-    tables(store).into_keys().find(|name| name.ends_with(".kept")).map(|name| store.join(name))
+    tables(store)
+        .into_keys()
+        .find(|name| std::path::Path::new(name).extension().is_some_and(|end| end == "kept"))
+        .map(|name| store.join(name))
 }
 
 /// Eight bytes of a state, at a place of its layout (`stages/train/src/dense/state.rs`): mark, number of heads, steps done,
@@ -64,7 +67,7 @@ fn kill_after(folder: &Path, done: u64) -> u64 {
     let mut found = None;
     let step = loop {
         assert!(child.try_wait().unwrap().is_none(), "the run was over before it could be killed");
-        assert!(started.elapsed() < Duration::from_secs(120), "no state of more than {done} steps is kept");
+        assert!(started.elapsed() < Duration::from_mins(2), "no state of more than {done} steps is kept");
         found = found.or_else(|| kept(&store));
         let state = found.as_ref().and_then(|path| std::fs::read(path).ok()).unwrap_or_default();
         let step = if state.is_empty() { 0 } else { u64::from_le_bytes(eight(&state, STEPS_DONE)) };

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use schemas::{PartWriter, PartWritten, Table};
 
 use crate::error::{ErrorKind, StageError};
+use crate::ledger::{self, Line};
 use crate::progress::{Event, Progress};
 use crate::stage::{Shard, ShardReport, TableRef};
 use crate::store::{Marker, Store, attempt, sync_dir, write_atomic};
@@ -22,6 +23,7 @@ pub struct ShardIo<'a> {
     store: &'a Store,
     outputs: Vec<TableRef>,
     inputs: Vec<TableRef>,
+    stage: &'static str,
     shard: u32,
     attempt: String,
     written: BTreeMap<&'static str, (PathBuf, PartWritten)>,
@@ -34,11 +36,11 @@ impl<'a> ShardIo<'a> {
         store: &'a Store,
         inputs: Vec<TableRef>,
         outputs: Vec<TableRef>,
-        shard: u32,
+        (stage, shard): (&'static str, u32),
         progress: &'a dyn Progress,
         cancel: &'a AtomicBool,
     ) -> Self {
-        Self { store, outputs, inputs, shard, attempt: attempt(), written: BTreeMap::new(), progress, cancel }
+        Self { store, outputs, inputs, stage, shard, attempt: attempt(), written: BTreeMap::new(), progress, cancel }
     }
 
     /// Opens this shard's part of an output table.
@@ -116,9 +118,25 @@ impl<'a> ShardIo<'a> {
         fs::read(self.kept_path()?).ok()
     }
 
-    /// Beside the first output's part; readers look at finished parts alone.
+    /// Tells that this attempt goes on from a kept state, which has so many of the shard's items: listeners count from
+    /// there, and the ledger says it.
+    pub fn resumed(&self, done: u64) {
+        let Some(output) = self.outputs.first() else { return };
+        self.progress.event(&Event::Resumed { done });
+        let mut line = Line::now("shard_resumed", self.stage, output.fingerprint.as_str());
+        let note = format!("goes on from step {done}");
+        (line.shard, line.note) = (Some(self.shard), &note);
+        // A story that is lost costs no result.
+        let _ = ledger::append(self.store, &line);
+    }
+
+    /// Tells how many items this shard has, where the plan could only guess.
+    pub fn items_in_all(&self, items: u64) {
+        self.progress.event(&Event::Total { items });
+    }
+
     fn kept_path(&self) -> Option<PathBuf> {
-        self.outputs.first().map(|output| self.store.part(output, self.shard).with_extension("kept"))
+        self.outputs.first().map(|output| self.store.kept(output, self.shard))
     }
 
     /// Tells how many items of this shard are done.

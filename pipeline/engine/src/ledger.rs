@@ -18,7 +18,8 @@ use crate::store::Store;
 pub struct Line<'a> {
     /// Seconds since 1970.
     pub at_secs: u64,
-    /// `shard_done`, `shard_failed`, or `shard_raced`: another process finished it first.
+    /// `shard_done`, `shard_failed`, `shard_resumed`: an attempt goes on from a kept state; or `shard_raced`: another
+    /// process finished it first.
     pub event: &'a str,
     /// Stage name.
     pub stage: &'a str,

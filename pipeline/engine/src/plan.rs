@@ -120,6 +120,12 @@ impl Step {
         self.shards.iter().filter(|s| !self.is_done(store, s.index))
     }
 
+    /// The shards that are not finished and go on from a state that an earlier attempt kept.
+    pub fn begun<'a>(&'a self, store: &'a Store) -> impl Iterator<Item = &'a Shard> {
+        let kept = |shard: u32| self.outputs.first().is_some_and(|table| store.kept(table, shard).is_file());
+        self.missing(store).filter(move |s| kept(s.index))
+    }
+
     /// What a cluster engine needs to know of this step (`plan --json`).
     pub fn describe(&self, store: &Store) -> StepDescription {
         let todo: Vec<u32> = self.missing(store).map(|s| s.index).collect();

@@ -15,13 +15,25 @@ pub enum Event<'a> {
         shards: u32,
         /// Shards to be done.
         missing: u32,
-        /// Items to be done in those shards.
+        /// Items to be done in those shards, as planned.
         items: u64,
     },
     /// A shard begins.
     Shard {
         /// Its number.
         index: u32,
+        /// Items that the plan gave it.
+        items: u64,
+    },
+    /// The current shard found its true number of items, which takes the place of the planned one.
+    Total {
+        /// Items.
+        items: u64,
+    },
+    /// The current shard goes on from what an earlier attempt kept: so many of its items were done then, not now.
+    Resumed {
+        /// Items done before.
+        done: u64,
     },
     /// So many items of the current shard are done.
     Items {

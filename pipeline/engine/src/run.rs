@@ -129,9 +129,9 @@ fn attempt(
         return Err(StageError::interrupted());
     }
     let started = Instant::now();
-    options.progress.event(&Event::Shard { index: shard.index });
-    let mut io =
-        ShardIo::new(store, step.stage.inputs(), step.outputs.clone(), shard.index, options.progress, options.cancel);
+    options.progress.event(&Event::Shard { index: shard.index, items: shard.items.end - shard.items.start });
+    let who = (step.stage.name(), shard.index);
+    let mut io = ShardIo::new(store, step.stage.inputs(), step.outputs.clone(), who, options.progress, options.cancel);
     let done = step.stage.run(shard, &mut io).and_then(|report| {
         let rows = io.commit(shard, &report)?;
         Ok((report, rows))

@@ -60,6 +60,11 @@ impl Store {
         self.dir(table).join(format!("part-{shard:05}.parquet"))
     }
 
+    /// Path of what an unfinished shard keeps, beside a part that is not there yet; readers look at finished parts alone.
+    pub fn kept(&self, table: &TableRef, shard: u32) -> PathBuf {
+        self.part(table, shard).with_extension("kept")
+    }
+
     /// The marker of a part, if the part is finished and whole.
     pub fn marker(&self, table: &TableRef, shard: u32) -> Option<Marker> {
         marker_of(&self.part(table, shard))

@@ -344,8 +344,13 @@ fn a_single_shard_tells_its_step() {
         format!("{:?}", Event::Step { number: 1, steps: 1, title: "toy toys", shards: 4, missing, items })
     };
     let done = Event::ShardDone { index: 1, items: 5, skipped: 1, rows: 5 };
-    let expected =
-        [step(1, 5), format!("{:?}", Event::Shard { index: 1 }), format!("{done:?}"), "StepDone".into(), step(0, 0)];
+    let expected = [
+        step(1, 5),
+        format!("{:?}", Event::Shard { index: 1, items: 5 }),
+        format!("{done:?}"),
+        "StepDone".into(),
+        step(0, 0),
+    ];
     assert_eq!(listener.0.lock().unwrap()[..5], expected);
 }
 
@@ -406,7 +411,7 @@ fn what_a_run_means_lies_beside_its_parts() {
     assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), kept);
 }
 
-/// Breaks when a failed attempt takes its kept state with it, or a finished shard leaves it behind.
+/// Breaks when a failed attempt takes its kept state with it, a finished shard leaves it behind, or nobody is told.
 #[test]
 fn a_kept_state_outlives_a_failed_attempt_and_goes_with_success() {
     let dir = tempfile::tempdir().unwrap();
@@ -421,6 +426,10 @@ fn a_kept_state_outlives_a_failed_attempt_and_goes_with_success() {
             }
             let found = io.kept();
             let step = found.as_ref().map_or(0, |state| state[0]);
+            if found.is_some() {
+                io.resumed(u64::from(step));
+                io.items_in_all(7);
+            }
             told.lock().unwrap().push(found);
             if step == 2 {
                 return Ok(());
@@ -433,10 +442,24 @@ fn a_kept_state_outlives_a_failed_attempt_and_goes_with_success() {
     let kept = |dir: &Path| {
         files(dir).into_iter().filter(|name| Path::new(name).extension().is_some_and(|e| e == "kept")).count()
     };
+    let listener = Listener::default();
+    let options = RunOptions { cancel: &GO_ON, progress: &listener, max_skip_frac: 1.0 };
+    let step = &plan.steps[0];
     for attempt in [1, 1, 0] {
-        let _ = run_one(&plan, &store, 1, 1.0);
-        assert_eq!(kept(dir.path()), attempt);
+        let _ = run_shard(step, &step.shards[1], &store, &options);
+        assert_eq!((kept(dir.path()), step.begun(&store).count()), (attempt, attempt));
     }
+    // Whoever listens counts from where the attempt began, and the ledger has it.
+    let events = listener.0.lock().unwrap();
+    for (event, times) in
+        [(Event::Resumed { done: 1 }, 1), (Event::Resumed { done: 2 }, 1), (Event::Total { items: 7 }, 2)]
+    {
+        assert_eq!(events.iter().filter(|e| **e == format!("{event:?}")).count(), times, "{event:?}");
+    }
+    let ledger = fs::read_to_string(dir.path().join("ledger.jsonl")).unwrap();
+    let resumed: Vec<&str> = ledger.lines().filter(|line| line.contains("shard_resumed")).collect();
+    assert_eq!(resumed.len(), 2, "{ledger}");
+    assert!(resumed[1].contains("goes on from step 2") && resumed[1].contains(step.fingerprint.as_str()), "{ledger}");
     assert_eq!(*seen.lock().unwrap(), [None, Some(vec![1]), Some(vec![2])]);
     assert!(temporary(dir.path()).is_empty());
 }

@@ -112,6 +112,8 @@ pub fn add<'t>(
         let stage = LinearEval::new(params, &taught, tested, partition_of(model, name))
             .map_err(|e| bad(&e, table, "correct the study"))?;
         let stage = stage.sized(model.spec.config.width, classes, at_hand.tuning.decode_threads);
+        let labelled = train.source.manifest().entries.iter().filter(|e| e.label.is_some()).count();
+        let stage = stage.taught(labelled as u64, u64::from(table.crops));
         let made = outputs_of(&stage);
         stages.push(Box::new(stage));
         let skipped = taught.iter().chain(tested).filter(|t| t.table == "skipped").cloned();

@@ -11,7 +11,7 @@ use schemas::tables::Predictions;
 use super::bins::{depths, evenly_spaced};
 use super::confusion::{Counts, mean};
 use super::depth_error::DepthErrors;
-use super::error::DenseError;
+use super::error::{DenseError, Emptiness};
 use super::features::Features;
 use super::joining::{Answer, Rule, join};
 use super::net::Net;
@@ -109,7 +109,7 @@ pub(crate) fn judge(
         between(start + judged.len())?;
     }
     if verdict.constant.is_empty() {
-        return Err(DenseError::Empty { run: "test", kind: recipe.kind() }.into());
+        return Err(DenseError::Empty { run: "test", kind: recipe.kind(), cause: Emptiness::Unjudged }.into());
     }
     Ok(verdict)
 }

@@ -37,6 +37,11 @@ impl LabelMap {
         class + u16::from(self.reduce_zero)
     }
 
+    /// Whether a raw label is a class or without one; else it is a stranger.
+    pub(crate) fn knows(&self, raw: u8) -> bool {
+        self.apply(&[raw]).is_ok()
+    }
+
     /// Classes of raw labels, [`NONE`] where there is none; an error names the first label that is no class.
     pub(crate) fn apply(&self, cells: &[u8]) -> Result<Vec<u8>, u8> {
         let known: [Option<u8>; 256] = std::array::from_fn(|raw| {
@@ -51,9 +56,26 @@ impl LabelMap {
     }
 }
 
+/// Labels in rising order, in words: `0 to 10, 77`.
+pub fn labels_in_words(labels: &[u8]) -> String {
+    let runs = labels.chunk_by(|a, b| a.checked_add(1) == Some(*b)).map(|run| match run {
+        [] => String::new(),
+        [one] => one.to_string(),
+        [first, second] => format!("{first}, {second}"),
+        [first, .., last] => format!("{first} to {last}"),
+    });
+    runs.collect::<Vec<_>>().join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_that_follow_each_other_are_one_range() {
+        assert_eq!(labels_in_words(&[0, 1, 2, 3, 5, 6, 254, 255]), "0 to 3, 5, 6, 254, 255");
+        assert_eq!(labels_in_words(&[]), "");
+    }
 
     /// Breaks when ADE20K's "other" becomes a class, or a label beyond the classes passes for one.
     #[test]

@@ -4,10 +4,11 @@
 //! to three small layers, so its derivatives are written out by hand, a view at a time, and nothing of the size of a
 //! picture times the number of classes is ever held. A recipe ([`Recipe`]) says everything that can change a number; the
 //! named ones are those of the two papers. Layers: `net`; losses: `cross_entropy`, `bins`; order and steps: `fit`;
-//! judging: `joining`, `confusion`, `depth_error`, `evaluate`; the stage: `stage`.
+//! judging: `joining`, `confusion`, `depth_error`, `evaluate`; time: `cost`; the stage: `stage`.
 
 mod bins;
 mod confusion;
+mod cost;
 mod cross_entropy;
 mod depth_error;
 mod error;
@@ -31,8 +32,8 @@ mod truths;
 
 pub use confusion::MeanIou;
 pub use depth_error::DepthScore;
-pub use error::DenseError;
-pub use labels::LabelMap;
+pub use error::{DenseError, Emptiness};
+pub use labels::{LabelMap, labels_in_words};
 pub use optimiser::Optimiser;
 pub use recipe::{Depth, DepthLoss, Init, Joining, Length, LossAt, MeanOver, Recipe, SegmentHead, Segments, Task};
 pub use resize::Padding;

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use engine::{ShardIo, StageError};
 use rayon::prelude::*;
 use schemas::Name;
-use schemas::tables::{Dense, TruthMaps};
+use schemas::tables::{Dense, Skipped, TruthMaps};
 
-use super::error::DenseError;
+use super::error::{DenseError, Emptiness};
 use super::features::Features;
 use super::groups::{Groups, Spot};
 use super::net::{Moments, Sums};
-use super::recipe::Recipe;
+use super::recipe::{Recipe, Task};
 use super::truths::{Prior, Truth};
 use crate::random::SplitMix64;
 
@@ -45,6 +45,10 @@ pub(crate) struct Samples {
     spots: Vec<Spot>,
     /// Image, and view unless the map is of the whole image.
     maps: BTreeMap<(u32, Option<u16>), Spot>,
+    /// Raw labels of the maps.
+    occurring: Vec<u8>,
+    /// Parts that tell which images were skipped.
+    skipped: Vec<PathBuf>,
     /// Channels of a site.
     pub width: usize,
     /// What the truths say all together.
@@ -63,7 +67,7 @@ impl Samples {
     pub(crate) fn open(
         io: &ShardIo<'_>,
         run: &'static str,
-        (dense, truth_maps): (&[PathBuf], &[PathBuf]),
+        [dense, truth_maps, skipped]: &[Vec<PathBuf>; 3],
         sites: &[String],
         recipe: &Recipe,
         (part, bound): (Part, usize),
@@ -110,11 +114,14 @@ impl Samples {
             views,
             spots,
             maps,
+            occurring: Vec::new(),
+            skipped: skipped.clone(),
             width: 0,
             prior,
         };
-        if samples.look_at_truths(io)? == 0 || samples.views.is_empty() {
-            return Err(samples.empty().into());
+        let known = samples.look_at_truths(io)?;
+        if known == 0 || samples.views.is_empty() {
+            return Err(samples.empty(known).into());
         }
         samples.width = samples.view(0)?.width;
         Ok(samples)
@@ -124,20 +131,60 @@ impl Samples {
     /// here and not after hours of training.
     fn look_at_truths(&mut self, io: &ShardIo<'_>) -> Result<u64, StageError> {
         let mut known = 0;
+        // The first image of each raw label.
+        let mut first: [Option<u32>; 256] = [None; 256];
         for spot in self.maps.values() {
             if io.cancelled() {
                 return Err(StageError::interrupted());
             }
             let (table, row) = self.truths.row(*spot)?;
-            let truth = Truth::of_row(&table, row, &self.recipe)?;
-            self.prior.count(&truth);
-            known += truth.known();
+            if matches!(self.recipe.task, Task::Segments(_)) {
+                for &raw in &table.cells[row] {
+                    first[usize::from(raw)].get_or_insert(table.image[row]);
+                }
+            }
+            match Truth::of_row(&table, row, &self.recipe) {
+                // Told of all labels at once, below.
+                Err(DenseError::Label { .. }) => {}
+                truth => {
+                    let truth = truth?;
+                    self.prior.count(&truth);
+                    known += truth.known();
+                }
+            }
         }
-        Ok(known)
+        self.occurring = (0..=255).filter(|&raw| first[usize::from(raw)].is_some()).collect();
+        let Task::Segments(task) = &self.recipe.task else { return Ok(known) };
+        let strange: Vec<u8> = self.occurring.iter().copied().filter(|&raw| !task.labels.knows(raw)).collect();
+        let Some(image) = strange.first().and_then(|&raw| first[usize::from(raw)]) else { return Ok(known) };
+        let (occurring, labels) = (self.occurring.clone(), task.labels.clone());
+        Err(DenseError::Labels { run: self.run, image, strange, occurring, labels }.into())
     }
 
-    fn empty(&self) -> DenseError {
-        DenseError::Empty { run: self.run, kind: self.recipe.kind() }
+    /// Why there is nothing, where so many pixels say something.
+    fn empty(&self, known: u64) -> DenseError {
+        let (maps, views) = (self.maps.len(), self.views.len());
+        let cause = match &self.recipe.task {
+            _ if maps == 0 => self.without_maps(),
+            Task::Segments(_) if known == 0 => Emptiness::Ignored { maps, occurring: self.occurring.clone() },
+            Task::Depth(_) if known == 0 => Emptiness::Unknown { maps },
+            _ => Emptiness::Apart { maps, views },
+        };
+        DenseError::Empty { run: self.run, kind: self.recipe.kind(), cause }
+    }
+
+    /// A dataset of which every image was skipped has truths, and something is wrong with them.
+    fn without_maps(&self) -> Emptiness {
+        // What cannot be read is no reason to hide the error that is told here.
+        let tables = self.skipped.iter().filter_map(|part| schemas::read_part::<Skipped>(part).ok());
+        let rows: Vec<(Name, Name, Name)> = tables
+            .flat_map(|t| {
+                t.name.into_iter().zip(t.reason).zip(t.detail).map(|((name, why), detail)| (name, why, detail))
+            })
+            .collect();
+        let Some((name, reason, detail)) = rows.first() else { return Emptiness::Unannotated };
+        let why = if detail.is_empty() { reason.to_string() } else { format!("{reason}: {detail}") };
+        Emptiness::Skipped { images: rows.len(), name: name.to_string(), why }
     }
 
     /// Views to train on, with the map of each: its own, or that of its image. With a seed for it, the maps are handed
@@ -149,7 +196,7 @@ impl Samples {
         let mut pairs: Vec<(u32, Spot)> =
             self.views.iter().enumerate().filter_map(|(i, key)| Some((i as u32, own(key)?))).collect();
         if pairs.is_empty() {
-            return Err(self.empty());
+            return Err(self.empty(1));
         }
         if let Some(seed) = exchanged {
             exchange(&mut pairs, |view| self.views[view as usize].0, seed)?;
@@ -214,7 +261,7 @@ impl Samples {
     /// The truth and the views that answer it.
     pub(crate) fn judged(&self, judged: Judged) -> Result<(Truth, Vec<Features>), StageError> {
         let Judged { image, view } = judged;
-        let spot = self.maps.get(&(image, view)).ok_or_else(|| self.empty())?;
+        let spot = self.maps.get(&(image, view)).ok_or_else(|| self.empty(1))?;
         let (table, row) = self.truths.row(*spot)?;
         let truth = Truth::of_row(&table, row, &self.recipe)?;
         let start = self.views.partition_point(|key| *key < (image, view.unwrap_or(0)));

@@ -3,16 +3,17 @@
 
 use engine::stage::TableSize;
 use engine::{Estimate, Partition, Shard, ShardIo, ShardReport, Sizes, Stage, StageError, TableRef, TableSpec};
-use schemas::tables::{Dense, Heads, Losses, Predictions, Replicates, Scores, TruthMaps};
+use schemas::tables::{Dense, Heads, Losses, Predictions, Replicates, Scores, Skipped, TruthMaps};
 use schemas::{Canonical, Meaning, Table};
 use serde::{Deserialize, Serialize};
 
+use super::cost::Cost;
 use super::error::DenseError;
 use super::evaluate::judge;
 use super::fit::{Course, Training};
 use super::groups::FOOTER_BYTES;
 use super::net::Net;
-use super::recipe::{Length, Recipe, SegmentHead, Task};
+use super::recipe::{Length, Recipe};
 use super::samples::{Part, Samples};
 use super::state;
 
@@ -55,6 +56,10 @@ impl HeadParams {
         }
         if self.seeds.is_empty() {
             return Err(DenseError::Nothing("seeds"));
+        }
+        let again = |(i, seed): (usize, &u64)| self.seeds[..i].contains(seed).then_some(*seed);
+        if let Some(seed) = self.seeds.iter().enumerate().find_map(again) {
+            return Err(DenseError::Twice(seed));
         }
         if let Some(nth) = self.every_nth
             && nth < 2
@@ -113,6 +118,8 @@ pub struct TrainHead {
     params: HeadParams,
     train: Vec<TableRef>,
     test: Vec<TableRef>,
+    /// Of both runs, what tells why there is nothing to learn or to judge; no number comes of it, so it is no input.
+    skipped: [Vec<TableRef>; 2],
     partition: Partition,
     sizes: HeadSizes,
 }
@@ -135,9 +142,11 @@ impl TrainHead {
             }
             Ok(tables.iter().filter(|t| [Dense::NAME, TruthMaps::NAME].contains(&t.table)).cloned().collect())
         };
+        let skipped = |tables: &[TableRef]| tables.iter().filter(|t| t.table == Skipped::NAME).cloned().collect();
+        let skipped = [skipped(train), skipped(if params.every_nth.is_some() { train } else { test })];
         let train = needed("training", train)?;
         let test = if params.every_nth.is_some() { Vec::new() } else { needed("test", test)? };
-        Ok(Self { params, train, test, partition, sizes: HeadSizes::default() })
+        Ok(Self { params, train, test, skipped, partition, sizes: HeadSizes::default() })
     }
 
     /// The same with a better estimate.
@@ -149,17 +158,18 @@ impl TrainHead {
     fn samples(&self, io: &ShardIo<'_>, test: bool) -> Result<Samples, StageError> {
         let params = &self.params;
         let tables = if test && params.every_nth.is_none() { &self.test } else { &self.train };
-        let parts = |table: &str| -> Result<Vec<_>, StageError> {
+        let parts = |tables: &[TableRef], table: &str| -> Result<Vec<_>, StageError> {
             let mut all = Vec::new();
             for input in tables.iter().filter(|t| t.table == table) {
                 all.extend(io.parts_of(input)?);
             }
             Ok(all)
         };
-        let (dense, truths) = (parts(Dense::NAME)?, parts(TruthMaps::NAME)?);
+        let skipped = parts(&self.skipped[usize::from(test)], Skipped::NAME)?;
+        let parts = [parts(tables, Dense::NAME)?, parts(tables, TruthMaps::NAME)?, skipped];
         let part = params.every_nth.map_or(Part::All, |nth| Part::Every(nth, test));
         let (run, bound) = if test { ("test", KEPT_BYTES / 16) } else { ("training", KEPT_BYTES) };
-        Samples::open(io, run, (&dense, &truths), &params.sites, &params.recipe, (part, bound))
+        Samples::open(io, run, &parts, &params.sites, &params.recipe, (part, bound))
     }
 
     /// Trains the heads, from what an earlier attempt kept where there is something.
@@ -182,6 +192,11 @@ impl TrainHead {
             Ok((features, truth))
         };
         let mut heads = io.kept().and_then(|bytes| state::read(&bytes, fresh)).unwrap_or_default();
+        io.items_in_all(params.seeds.iter().map(|&seed| course(seed).steps()).sum());
+        let before: u64 = heads.iter().map(|h| h.step).sum();
+        if before > 0 {
+            io.resumed(before);
+        }
         for (i, &seed) in params.seeds.iter().enumerate() {
             if i >= heads.len() {
                 let Some((head, _)) = fresh(i) else { continue };
@@ -217,27 +232,12 @@ impl TrainHead {
         let each = match self.params.recipe.length {
             Length::Steps(steps) => steps,
             Length::Epochs(epochs) => {
-                epochs * self.sizes.train_views.max(1).div_ceil(self.params.recipe.views_per_step.max(1) as u64)
+                let views = self.sizes.train_views;
+                let views = views - self.params.every_nth.map_or(0, |nth| views / u64::from(nth));
+                epochs * views.max(1).div_ceil(self.params.recipe.views_per_step.max(1) as u64)
             }
         };
         each * self.params.seeds.len() as u64
-    }
-
-    /// Multiplications of a view's step, roughly: of the head, and of answers resized to truths.
-    fn work(&self) -> f64 {
-        let s = &self.sizes;
-        let channels = s.width * self.params.sites.len() as u64;
-        let (head, outputs) = match &self.params.recipe.task {
-            Task::Segments(task) => {
-                let k = u64::from(task.labels.classes);
-                let up =
-                    if task.head == SegmentHead::Transposed { 4 * channels * (channels + k) } else { channels * k };
-                (up, k)
-            }
-            Task::Depth(task) => (channels * task.bins as u64, task.bins as u64),
-        };
-        // A pixel's exponential and blends cost about as much as 16 multiplications of a matrix product.
-        (2 * s.patches * head + 16 * s.truth_pixels * outputs) as f64
     }
 }
 
@@ -295,9 +295,7 @@ impl Stage for TrainHead {
         let answers = s.patches * example.outputs as u64 * 3 + s.truth_pixels * 2;
         let step = 2 * views * 4 * (s.patches * channels + answers) + 4 * parameters * (views + 4 + seeds);
         let steps = self.steps();
-        let speed = 8e9 * s.threads.max(1) as f64;
-        let secs =
-            (steps * views * 2) as f64 * self.work() / speed + (s.test_views * seeds) as f64 * self.work() / speed;
+        let secs = Cost { recipe: &params.recipe, sites: params.sites.len() as u64, sizes: s }.secs(steps, seeds);
         Estimate { items: steps, tables: tables.into(), host_bytes: kept + index + step, secs, ..Estimate::default() }
     }
 

@@ -42,6 +42,11 @@ fn class(images: &Images, i: usize) -> Option<Class> {
     Some(images.class[i].clone().map_or(Class::Number(label), Class::Named))
 }
 
+/// How many of so many images are held out.
+pub(super) fn held_out(images: usize, frac: f64) -> usize {
+    (images as f64 * frac).floor() as usize
+}
+
 impl Sides {
     pub(super) fn new(params: &LinearEvalParams, train: &Images, test: &Images) -> Self {
         let mut taught: Vec<(u32, Class, i32)> = Vec::new();
@@ -65,7 +70,7 @@ impl Sides {
             classes = order.into_iter().map(|i| classes[i as usize]).collect();
         }
         let mut held = vec![false; taught.len()];
-        let count = (taught.len() as f64 * params.hold_out_frac).floor() as usize;
+        let count = held_out(taught.len(), params.hold_out_frac);
         let drawn = SplitMix64::new(params.seed, HELD_OUT).permutation(taught.len());
         drawn.into_iter().take(count).for_each(|i| held[i as usize] = true);
 

@@ -5,11 +5,11 @@ use engine::{Estimate, Partition, Shard, ShardIo, ShardReport, Sizes, Stage, Sta
 use schemas::tables::{Heads, Images, Losses, Pooled, PooledViews, Scores};
 use schemas::{Canonical, Table};
 
-use super::classes::{Classes, Sides};
+use super::classes::{Classes, Sides, held_out};
 use super::error::LinearEvalError;
 use super::heads::heads;
 use super::outcome::{Outcome, Right, losses};
-use super::params::{Length, LinearEvalParams, Training};
+use super::params::{LinearEvalParams, Training};
 use super::sampler::Sampler;
 use super::state;
 use super::stored::Stored;
@@ -32,6 +32,8 @@ pub struct LinearEval {
     partition: Partition,
     /// Channels of a vector, classes and threads, for the estimate alone.
     size: (usize, usize, usize),
+    /// Training images with a label, and vectors of each that teach, where the plan knows them.
+    taught: Option<(u64, u64)>,
 }
 
 impl LinearEval {
@@ -65,6 +67,7 @@ impl LinearEval {
             params,
             partition,
             size: (768, 1000, 1),
+            taught: None,
         })
     }
 
@@ -72,6 +75,20 @@ impl LinearEval {
     #[must_use]
     pub fn sized(self, width: usize, classes: usize, threads: usize) -> Self {
         Self { size: (width, classes, threads.max(1)), ..self }
+    }
+
+    /// The same with as many steps in the plan as will be done: training images with a label, and vectors of each that
+    /// teach.
+    #[must_use]
+    pub fn taught(self, images: u64, vectors_each: u64) -> Self {
+        Self { taught: Some((images, vectors_each.max(1))), ..self }
+    }
+
+    /// Steps of all trainings on so many images with so many vectors each.
+    fn steps(&self, (images, each): (u64, u64)) -> u64 {
+        let rest = images - held_out(images as usize, self.params.hold_out_frac) as u64;
+        let of = |images: u64| self.params.steps((images * each) as usize);
+        if self.params.training == Training::Twice && rest < images { of(images) + of(rest) } else { of(rest) }
     }
 
     fn images(io: &ShardIo<'_>, tables: &[TableRef]) -> Result<Images, StageError> {
@@ -112,6 +129,11 @@ impl LinearEval {
         let begin = || samplers.iter().map(new).collect::<Vec<_>>();
         let kept = io.kept().and_then(|bytes| state::read(&bytes, &id, begin()));
         let mut trainers = kept.unwrap_or_else(begin);
+        io.items_in_all(trainers.iter().map(|t| t.steps).sum());
+        let before: u64 = trainers.iter().map(|t| t.step).sum();
+        if before > 0 {
+            io.resumed(before);
+        }
         for (i, sampler) in samplers.iter_mut().enumerate() {
             if sampler.streams() && sampler.sorted_frac > SORTED_FRAC {
                 let held = 100.0 * buffer as f64 / sampler.samples as f64;
@@ -125,7 +147,7 @@ impl LinearEval {
             let done: u64 = before.iter().map(|t| t.steps).sum();
             trainer.run(sampler, |now| {
                 io.items_done(done + now.step);
-                if io.cancelled() || now.step.is_multiple_of(every) {
+                if io.cancelled() || now.step.is_multiple_of(every) || now.step == now.steps {
                     let all: Vec<&Trainer> = before.iter().chain([now]).chain(later.iter()).collect();
                     io.keep(&state::write(&id, &all))?;
                 }
@@ -174,10 +196,9 @@ impl Stage for LinearEval {
         let (images, trainings) = (of(Images::NAME), 1 + u64::from(self.params.training == Training::Twice));
         let slots = self.params.slots().len() as u64;
         let batch = u64::from(self.params.batch);
-        let steps = match self.params.length {
-            Length::Steps(steps) => steps,
-            Length::Epochs(epochs) => u64::from(epochs) * images.max(of(PooledViews::NAME) / slots) / batch,
-        };
+        // Without a word of the training run, its share of the images of both is not known.
+        let guessed = if self.has(PooledViews::NAME) { of(PooledViews::NAME) / slots } else { images };
+        let steps = self.steps(self.taught.unwrap_or((guessed, 1)));
         let weights: u64 = heads(&self.params, width as usize).iter().map(|h| h.features.len() as u64 * classes).sum();
         let samples = u64::from(self.params.shuffle_samples).min(images.max(of(PooledViews::NAME) / slots));
         let count = heads(&self.params, 1).len() as u64;
@@ -185,7 +206,7 @@ impl Stage for LinearEval {
         let kept = TableSize { rows: 4, bytes: 8 * widest };
         let rows = |rows: u64| TableSize { rows, bytes: rows * 24 };
         Estimate {
-            items: steps.max(1) * trainings,
+            items: steps,
             tables: [
                 (Scores::NAME, rows(3 * count)),
                 (Heads::NAME, kept),
@@ -198,7 +219,7 @@ impl Stage for LinearEval {
                 + 4 * threads * batch * classes.max(512)
                 + 64 * images,
             // Forward and backward at 50 Gflop/s a thread.
-            secs: 1.0 + (steps * trainings * batch * weights * 4) as f64 / (5e10 * threads as f64),
+            secs: 0.3 + (steps * batch * weights * 4) as f64 / (5e10 * threads as f64),
             ..Estimate::default()
         }
     }

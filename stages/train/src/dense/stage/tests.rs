@@ -1,6 +1,7 @@
 //! From tables on disk to scores on disk, through the engine.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine::{ErrorKind, Event, Plan, Progress, RunOptions, Silent, Store, outputs_of};
@@ -31,6 +32,10 @@ enum Fault {
     Stranger,
     /// A label beyond the classes.
     Label,
+    /// No truths at all.
+    Unannotated,
+    /// Nothing at all, because every image was skipped.
+    Skipped,
 }
 
 /// Stands for `densify`: 24 images of 4x4 patches in three shards. A patch's feature is its class (or its depth) and noise;
@@ -56,7 +61,9 @@ impl Stage for Planted {
         vec![]
     }
     fn outputs(&self) -> Vec<TableSpec> {
-        [Dense::NAME, TruthMaps::NAME].map(|table| TableSpec { table, partition: vec![("model", "m".into())] }).into()
+        [Dense::NAME, TruthMaps::NAME, Skipped::NAME]
+            .map(|table| TableSpec { table, partition: vec![("model", "m".into())] })
+            .into()
     }
     fn meaning(&self) -> Canonical {
         Canonical::of(self)
@@ -68,6 +75,7 @@ impl Stage for Planted {
         let mut random = SplitMix64::new(self.seed, u64::from(shard.index));
         let (mut dense, mut truths) = (Dense::default(), TruthMaps::default());
         let width = if self.fault == Fault::Narrow { 4 } else { 8 };
+        let mut skipped = Skipped::default();
         for image in shard.items.clone().map(|i| i as u32) {
             let classes: Vec<u8> = (0..16).map(|_| (random.unit() * 3.0) as u8).collect();
             let mut tokens: Vec<f32> = (0..16 * width).map(|_| 0.1 * random.normal() as f32).collect();
@@ -77,10 +85,18 @@ impl Stage for Planted {
             if self.fault == Fault::NotFinite && image == 13 {
                 tokens[5] = f32::NAN;
             }
+            if self.fault == Fault::Skipped {
+                skipped.image.push(image);
+                skipped.name.push(format!("{image}.png").into());
+                skipped.reason.push("bad annotation".into());
+                skipped.detail.push("7.5 is beyond 1".into());
+                continue;
+            }
             rows::push(&mut dense, image, 0, (4, 4), "final", (&tokens, &vec![0.5; width]));
             let segments = match self.fault {
                 Fault::Unlabelled => vec![255; 16],
                 Fault::OneImage if image > 1 => continue,
+                Fault::Unannotated => continue,
                 Fault::OneClass => vec![1; 16],
                 Fault::Label => vec![7; 16],
                 Fault::Shape => vec![1; 15],
@@ -97,7 +113,9 @@ impl Stage for Planted {
         }
         io.write(dense)?;
         io.write(truths)?;
-        Ok(ShardReport { items: 8, skipped: 0 })
+        let count = skipped.image.len() as u64;
+        io.write(skipped)?;
+        Ok(ShardReport { items: 8, skipped: count })
     }
 }
 
@@ -130,15 +148,16 @@ fn depth() -> HeadParams {
 
 use super::super::schedule::Schedule;
 
-/// Stops the run once so many steps are done.
-struct StopAt<'a>(u64, &'a AtomicBool);
+/// Stops the run once so many steps are done, and hears what is told of steps.
+struct StopAt<'a>(u64, &'a AtomicBool, Mutex<Vec<String>>);
 
 impl Progress for StopAt<'_> {
     fn event(&self, event: &Event<'_>) {
-        if let Event::Items { done } = event
-            && *done == self.0
-        {
-            self.1.store(true, Ordering::Relaxed);
+        match event {
+            Event::Items { done } if *done == self.0 => self.1.store(true, Ordering::Relaxed),
+            Event::Total { items } => self.2.lock().unwrap().push(format!("{items} in all")),
+            Event::Resumed { done } => self.2.lock().unwrap().push(format!("from {done}")),
+            _ => {}
         }
     }
 }
@@ -156,17 +175,23 @@ fn run(params: &HeadParams, faults: (Fault, Fault), stops: &[u64]) -> Result<Tab
         let stages: Vec<Box<dyn Stage>> = vec![Box::new(train), Box::new(test), Box::new(stage)];
         (Plan::new(stages).unwrap(), outputs)
     };
+    let mut before = 0;
     for &stop in stops {
         let cancel = AtomicBool::new(false);
-        let progress = StopAt(stop, &cancel);
+        let progress = StopAt(stop, &cancel, Mutex::default());
         let stopped =
-            engine::run(&plan().0, &store, &RunOptions { cancel: &cancel, progress: &progress, max_skip_frac: 0.0 });
+            engine::run(&plan().0, &store, &RunOptions { cancel: &cancel, progress: &progress, max_skip_frac: 1.0 });
         assert!(cancel.load(Ordering::Relaxed), "step {stop} is not reached");
         assert_eq!(stopped.err().map(|e| e.kind), Some(ErrorKind::Interrupted));
+        // Who looks on is told how many steps there are, and from where it goes on.
+        let told = progress.2.lock().unwrap();
+        assert!(told[0].ends_with("in all") && told.get(1).is_none_or(|from| *from == format!("from {before}")));
+        assert_eq!(told.len(), if before > 0 { 2 } else { 1 });
+        before = stop;
     }
     let (plan, outputs) = plan();
     let cancel = AtomicBool::new(false);
-    engine::run(&plan, &store, &RunOptions { cancel: &cancel, progress: &Silent, max_skip_frac: 0.0 })?;
+    engine::run(&plan, &store, &RunOptions { cancel: &cancel, progress: &Silent, max_skip_frac: 1.0 })?;
     let part = |i: usize| store.part(&outputs[i], 0);
     Ok((
         read_part(&part(0)).unwrap(),
@@ -296,10 +321,26 @@ fn what_cannot_be_used_says_so() {
     let none = Fault::None;
     says(refused(segments(), Fault::Unlabelled, none), ErrorKind::Config, "no training view");
     says(refused(segments(), none, Fault::Unlabelled), ErrorKind::Config, "no test view");
+    says(
+        refused(segments(), none, Fault::Unlabelled),
+        ErrorKind::Config,
+        "24 truths is ignored or without a class; labels that occur: 255",
+    );
+    says(refused(segments(), Fault::Unannotated, none), ErrorKind::Config, "the dataset has none");
+    says(
+        refused(depth(), Fault::Skipped, none),
+        ErrorKind::Config,
+        "24 images were skipped and no other has one; the first is `0.png`: bad annotation: 7.5 is beyond 1",
+    );
     says(refused(segments(), Fault::NotFinite, none), ErrorKind::Missing, "image 13");
     says(refused(segments(), none, Fault::Narrow), ErrorKind::Config, "4 channels");
     says(refused(segments(), Fault::Shape, none), ErrorKind::Missing, "15 bytes for 4x4");
-    says(refused(segments(), Fault::Label, none), ErrorKind::Config, "label 7");
+    let label =
+        "image 0 of the training run has the label 7, which is none of the 3 classes; labels that occur in this run: 7";
+    says(refused(segments(), Fault::Label, none), ErrorKind::Config, label);
+    says(refused(segments(), none, Fault::Label), ErrorKind::Config, "image 0 of the test run has the label 7");
+    let fix = run(&segments(), (Fault::Label, none), &[]).err().map(|e| e.fix);
+    assert_eq!(fix.as_deref(), Some("write `ignore = [7]` in [[dense]], or `classes = 8` if they are classes"));
     says(refused(segments(), none, Fault::Stranger), ErrorKind::Missing, "image 99");
     let elsewhere = HeadParams { sites: vec!["block_3".into()], ..segments() };
     says(refused(elsewhere, none, none), ErrorKind::Config, "`block_3`");
@@ -321,6 +362,7 @@ fn wrong_parameters_are_refused_before_anything_runs() {
     let new = |params: HeadParams| TrainHead::new(params, &tables, &tables, vec![]).err();
     assert_eq!(new(HeadParams { sites: vec![], ..segments() }), Some(DenseError::Nothing("sites")));
     assert_eq!(new(HeadParams { seeds: vec![], ..segments() }), Some(DenseError::Nothing("seeds")));
+    assert_eq!(new(HeadParams { seeds: vec![4, 0, 0], ..segments() }), Some(DenseError::Twice(0)));
     assert!(matches!(new(HeadParams { every_nth: Some(1), ..segments() }), Some(DenseError::Range { .. })));
     let missing = TrainHead::new(segments(), &tables[..1], &tables, vec![]).err();
     assert_eq!(missing, Some(DenseError::Table { run: "training", table: "truth_maps" }));
