@@ -7,6 +7,7 @@
 //!
 //! Adding a table is a file in `tables/` and a line in [`tables::TABLES`]; a figure, likewise in [`figures::FIGURES`].
 
+pub mod bounds;
 pub mod error;
 pub mod figures;
 pub mod head_signs;

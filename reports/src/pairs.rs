@@ -5,9 +5,9 @@
 //! §11.2). Both models err on the same hard images, which cancels in the difference: two scores whose own intervals
 //! overlap may well differ.
 //!
-//! A pair is a model and its twin with registers, or a set of weights as it is and changed while it runs.
-
-use std::path::{Path, PathBuf};
+//! A pair is a model and its twin with registers, or a set of weights as it is and changed while it runs. A score is that
+//! of the very run that wrote the replicates; where a model has two runs of equal settings, nobody knows which of them
+//! belongs to which of the other model, so that there is no pair.
 
 use schemas::tables::Replicates;
 use schemas::{Name, Table as _};
@@ -15,7 +15,7 @@ use schemas::{Name, Table as _};
 use crate::error::ReportError;
 use crate::models::base;
 use crate::parts;
-use crate::scores::{CONTROL, Score};
+use crate::scores::{self, Score};
 use crate::study::Subject;
 use crate::tables::Measured;
 
@@ -97,12 +97,7 @@ pub fn find(measured: &mut [Measured]) -> Result<Vec<Pair>, ReportError> {
             if !are_a_pair(measured[first].subject, measured[second].subject) {
                 continue;
             }
-            for a in ours {
-                let same = |b: &&Judged| a.score.is_alike(&b.score) && a.without.len() == b.without.len();
-                if let Some(b) = theirs.iter().find(same) {
-                    pairs.extend(pair((first, a), (second, b)));
-                }
-            }
+            pairs.extend(ours.iter().filter_map(|a| pair((first, a), (second, partner(a, ours, theirs)?))));
         }
     }
     for pair in &pairs {
@@ -122,6 +117,13 @@ fn are_a_pair(a: &Subject, b: &Subject) -> bool {
         && a.weights_digest == b.weights_digest
         && !a.weights_digest.is_empty();
     alike(a) == alike(b) && (twins || changed)
+}
+
+/// The one score of the other model that was made as `a` was; none where either model has several.
+fn partner<'j>(a: &Judged, ours: &[Judged], theirs: &'j [Judged]) -> Option<&'j Judged> {
+    let same = |b: &&Judged| a.score.is_alike(&b.score) && a.without.len() == b.without.len();
+    let mut found = theirs.iter().filter(same);
+    found.next().filter(|_| found.next().is_none() && ours.iter().filter(same).count() == 1)
 }
 
 fn pair((first, a): (usize, &Judged), (second, b): (usize, &Judged)) -> Option<Pair> {
@@ -151,10 +153,10 @@ fn judged(measured: &Measured) -> Result<Vec<Judged>, ReportError> {
     let subject = measured.subject;
     let mut found = Vec::new();
     for folder in subject.tables.get(Replicates::NAME).into_iter().flatten() {
+        // Values and errors are of one run, whatever other runs call theirs. A control has another experiment here.
+        let Some(beside) = scores::beside(subject, folder) else { continue };
+        let scores = scores::rows(subject, beside)?;
         let t: Replicates = parts::of_folder(subject, folder)?;
-        let control = is_control(subject, folder)?;
-        let settings = scores_beside(subject, folder).and_then(|beside| subject.settings.get(beside));
-        let settings = settings.map_or("", String::as_str);
         let mut names: Vec<[&Name; 4]> = Vec::new();
         for i in 0..t.group.len() {
             let name = [&t.experiment[i], &t.subject[i], &t.site[i], &t.metric[i]];
@@ -162,32 +164,18 @@ fn judged(measured: &Measured) -> Result<Vec<Judged>, ReportError> {
                 names.push(name);
             }
         }
-        for [experiment, head, site, metric] in names {
-            let rows = (0..t.group.len()).filter(|&i| {
-                [&t.experiment[i], &t.subject[i], &t.site[i], &t.metric[i]] == [experiment, head, site, metric]
-            });
+        for name in names {
+            let of = |s: &&Score| [&s.experiment, &s.subject, &s.site, &s.metric] == name;
+            let Some(score) = scores.iter().find(of) else { continue };
+            let rows =
+                (0..t.group.len()).filter(|&i| [&t.experiment[i], &t.subject[i], &t.site[i], &t.metric[i]] == name);
             let mut rows: Vec<(u32, f64)> = rows.map(|i| (t.group[i], t.value[i])).collect();
             rows.sort_unstable_by_key(|(group, _)| *group);
-            let score = measured.scores.fitted(experiment, head, metric, (site, settings));
-            if let Some(score) = score.filter(|_| !control) {
-                found
-                    .push(Judged { score: score.clone(), without: rows.into_iter().map(|(_, value)| value).collect() });
-            }
+            let without = rows.into_iter().map(|(_, value)| value).collect();
+            found.push(Judged { score: score.clone(), without });
         }
     }
     Ok(found)
-}
-
-/// The scores of the run that wrote these replicates.
-fn scores_beside<'a>(subject: &'a Subject, replicates: &Path) -> Option<&'a PathBuf> {
-    let run = replicates.file_name();
-    subject.tables.get(schemas::tables::Scores::NAME)?.iter().find(|folder| folder.file_name() == run)
-}
-
-fn is_control(subject: &Subject, replicates: &Path) -> Result<bool, ReportError> {
-    let Some(folder) = scores_beside(subject, replicates) else { return Ok(false) };
-    let scores: schemas::tables::Scores = parts::of_folder(subject, folder)?;
-    Ok(scores.note.iter().any(|note| note.starts_with(CONTROL)))
 }
 
 #[cfg(test)]

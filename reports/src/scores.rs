@@ -2,9 +2,12 @@
 //!
 //! A control (labels permuted on purpose) is a score like any other but for its note; here its experiment is called
 //! `control_<experiment>`, so that no table can take it for the real thing.
+//!
+//! Two runs whose settings have the same words may have scores of one name; those of heads then have the run among their
+//! settings, so that no table can give one the numbers of the other.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use schemas::{Name, Table as _};
 
@@ -100,11 +103,57 @@ fn mean(group: &[Score]) -> Score {
 /// Whether the tables of an experiment have a row for each way of fitting.
 fn has_rows_of_its_own(experiment: &str) -> bool {
     let experiment = experiment.strip_prefix("control_").unwrap_or(experiment);
-    experiment.ends_with("_class") || ["linear_eval", "knn", "zero_shot", "segmentation", "depth"].contains(&experiment)
+    experiment.ends_with("_class") || OF_HEADS.contains(&experiment)
+}
+
+/// Experiments whose numbers are those of a head, of neighbours or of templates.
+pub(crate) const OF_HEADS: [&str; 5] = ["linear_eval", "knn", "zero_shot", "segmentation", "depth"];
+
+/// Below this an error is what is left of rounding.
+const ROUNDING: f64 = 1e-12;
+
+/// The folder of `scores` of the run that wrote this folder of another table.
+pub(crate) fn beside<'a>(subject: &'a Subject, folder: &Path) -> Option<&'a PathBuf> {
+    let run = folder.file_name();
+    let folders = subject.tables.get(schemas::tables::Scores::NAME).into_iter().flatten();
+    folders.chain(subject.repeats.iter().flatten()).find(|scores| scores.file_name() == run)
+}
+
+/// Whether the run that wrote this folder is a control.
+pub(crate) fn is_control(subject: &Subject, folder: &Path) -> Result<bool, ReportError> {
+    let Some(folder) = beside(subject, folder) else { return Ok(false) };
+    let scores: schemas::tables::Scores = parts::of_folder(subject, folder)?;
+    Ok(scores.note.iter().any(|note| note.starts_with(CONTROL)))
+}
+
+/// Puts the run into the settings of heads that have a number of one name, and settings of the same words, in two runs.
+fn tell_runs_apart(runs: &mut [(String, Vec<Score>)]) {
+    let is_of_head = |s: &Score| OF_HEADS.contains(&s.experiment.strip_prefix("control_").unwrap_or(&s.experiment));
+    let name = |s: &Score| (s.key(), s.settings.clone());
+    let mut seen: BTreeMap<([Name; 4], String), BTreeSet<usize>> = BTreeMap::new();
+    for (run, (_, scores)) in runs.iter().enumerate() {
+        for score in scores.iter().filter(|s| is_of_head(s)) {
+            seen.entry(name(score)).or_default().insert(run);
+        }
+    }
+    let alike: BTreeSet<usize> = seen.into_values().filter(|runs| runs.len() > 1).flatten().collect();
+    for run in alike {
+        let (id, scores) = &mut runs[run];
+        for score in scores.iter_mut().filter(|s| is_of_head(s)) {
+            let between = if score.settings.is_empty() { "" } else { "; " };
+            score.settings = format!("{}{between}run {id}, one of several with these settings", score.settings);
+        }
+    }
+}
+
+/// What tells a run from others: the first digits of its digest.
+fn run_of(folder: &Path) -> String {
+    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    name.strip_prefix("run=").unwrap_or(&name).chars().take(8).collect()
 }
 
 /// The rows of one folder of a subject's scores.
-fn rows(subject: &Subject, folder: &PathBuf) -> Result<Vec<Score>, ReportError> {
+pub(crate) fn rows(subject: &Subject, folder: &PathBuf) -> Result<Vec<Score>, ReportError> {
     let t: schemas::tables::Scores = parts::of_folder(subject, folder)?;
     let settings = subject.settings.get(folder).cloned().unwrap_or_default();
     let rows = (0..t.experiment.len()).map(|i| {
@@ -129,7 +178,7 @@ fn rows(subject: &Subject, folder: &PathBuf) -> Result<Vec<Score>, ReportError> 
             metric: t.metric[i].clone(),
             value,
             std: t.std[i].filter(|v| v.is_finite()),
-            stderr: t.stderr[i].filter(|v| v.is_finite()),
+            stderr: t.stderr[i].filter(|v| v.is_finite()).map(|v| if v.abs() < ROUNDING { 0.0 } else { v }),
             n: t.n[i],
             draws: t.draws[i],
             images_without: t.images_without[i],
@@ -147,10 +196,11 @@ pub struct Scores(Vec<Score>);
 impl Scores {
     /// Reads every finished part.
     pub fn read(subject: &Subject) -> Result<Self, ReportError> {
-        let mut scores = Self::default();
-        for folder in subject.tables.get(schemas::tables::Scores::NAME).into_iter().flatten() {
-            scores.0.extend(rows(subject, folder)?);
-        }
+        let folders = subject.tables.get(schemas::tables::Scores::NAME).into_iter().flatten();
+        let runs = folders.map(|folder| Ok((run_of(folder), rows(subject, folder)?)));
+        let mut runs = runs.collect::<Result<Vec<_>, ReportError>>()?;
+        tell_runs_apart(&mut runs);
+        let mut scores = Self(runs.into_iter().flat_map(|(_, scores)| scores).collect());
         for folders in &subject.repeats {
             let repeats = folders.iter().map(|folder| rows(subject, folder));
             scores.0.extend(average(&repeats.collect::<Result<Vec<_>, _>>()?));
@@ -267,6 +317,31 @@ mod tests {
         assert_eq!(marked(vec![by("token_class", "C = 1"), by("token_class", "C = 9")]), ["", ""]);
         assert_eq!(marked(vec![by("segmentation", "20 epochs"), by("segmentation", "50 epochs")]), ["", ""]);
         assert!(marked(vec![by("token_class", "C = 1"), by("token_class", "C = 1")])[0].contains("first of 2"));
+    }
+
+    /// Breaks when one of two heads of one name shows the numbers of the other, or a number that only one run has moves.
+    #[test]
+    fn heads_of_one_name_in_two_runs_are_told_apart() {
+        let of = |experiment: &str, subject: &str, value: f64| Score {
+            experiment: experiment.into(),
+            subject: subject.into(),
+            settings: "20 epochs".to_owned(),
+            ..score("final", value)
+        };
+        let mut runs = vec![
+            ("aa".to_owned(), vec![of("segmentation", "linear", 0.4), of("segmentation", "class_sky", 0.6)]),
+            ("bb".to_owned(), vec![of("segmentation", "linear", 0.5), of("norms", "patch", 1.0)]),
+            ("cc".to_owned(), vec![of("segmentation", "conv", 0.3), of("norms", "patch", 2.0)]),
+        ];
+        tell_runs_apart(&mut runs);
+        let words: Vec<&str> = runs.iter().flat_map(|(_, s)| s).map(|s| s.settings.as_str()).collect();
+        let [a, b] = ["aa", "bb"].map(|run| format!("20 epochs; run {run}, one of several with these settings"));
+        assert_eq!(words, [&a, &a, &b, "20 epochs", "20 epochs", "20 epochs"]);
+        // Of one run alone nothing is told apart: a repeated row keeps its footnote.
+        let mut one = vec![("aa".to_owned(), vec![of("knn", "cls", 0.4), of("knn", "cls", 0.5)])];
+        tell_runs_apart(&mut one);
+        assert_eq!(one[0].1[1].settings, "20 epochs");
+        assert_eq!(run_of(Path::new("scores/model=m/run=0123456789")), "01234567");
     }
 
     #[test]

@@ -12,9 +12,12 @@ use crate::figures::{FIGURES, Figure};
 use crate::head_signs;
 use crate::render::{Report, csv, html, latex, markdown};
 use crate::study::Study;
-use crate::tables::{Context, TABLES, Table, subjects, truth};
+use crate::tables::{Context, TABLES, Table, heads, subjects, truth};
 use crate::verdict::Verdict;
 use crate::vital_signs;
+
+/// Figures that say nothing of a model.
+const NOT_OF_A_MODEL: [&str; 2] = ["fig11", "fig12"];
 
 /// What was written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,9 +70,11 @@ pub fn write(study: &Study, out: &Path) -> Result<ReportWritten, ReportError> {
         }
     }
     let mut figures: Vec<Figure> = Vec::new();
+    // Calculations about the backbone do not belong to a study of heads.
+    let heads_alone = !context.measured.is_empty() && context.measured.iter().all(heads::are_all);
     for entry in FIGURES {
         let asked = study.wanted.iter().any(|w| entry.asked_by.contains(&w.as_str()));
-        let omitted = study.omitted.iter().any(|o| o == entry.id);
+        let omitted = study.omitted.iter().any(|o| o == entry.id) || heads_alone && NOT_OF_A_MODEL.contains(&entry.id);
         if !asked && (omitted || !study.wanted.is_empty()) {
             continue;
         }

@@ -1,5 +1,5 @@
-//! What trained dense heads say of the first test images: the photograph, what people annotated, and a prediction for
-//! each model and head.
+//! What trained dense heads say of the first test images: the photograph, its annotation, and a prediction for each model
+//! and head. A head that was trained as a control is called one.
 //!
 //! Under a prediction stands what of this image is right: the share of scored pixels, or the root mean square error of
 //! the depths. Protocols: `docs/protocols/segmentation.md`, `docs/protocols/depth.md`.
@@ -18,6 +18,7 @@ use crate::error::ReportError;
 use crate::models::base;
 use crate::parts::{Go, each_batch};
 use crate::render::number;
+use crate::scores;
 use crate::study::Subject;
 use crate::tables::heads::class_name;
 use crate::tables::{Context, Measured, Unit};
@@ -51,20 +52,23 @@ struct Map {
 struct Run<'a, 'c> {
     measured: &'c Measured<'a>,
     settings: &'c str,
+    control: bool,
     maps: Vec<Map>,
 }
 
 /// Draws the figure; none without predictions.
 pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
-    let mut data =
-        Frame::new(["model", "dataset", "image", "name", "settings", "head", "kind", "pixels", "metric", "value"]);
+    let mut data = Frame::new([
+        "model", "dataset", "image", "name", "settings", "head", "control", "kind", "pixels", "metric", "value",
+    ]);
     let mut blocks = Vec::new();
     for twins in panels::twins(context) {
         let mut runs: Vec<Run> = Vec::new();
         for measured in twins {
             for folder in measured.subject.tables.get(Predictions::NAME).into_iter().flatten() {
                 let settings = training::trained(measured.subject, folder);
-                runs.push(Run { measured, settings, maps: read(measured.subject, folder)? });
+                let control = scores::is_control(measured.subject, folder)?;
+                runs.push(Run { measured, settings, control, maps: read(measured.subject, folder)? });
             }
         }
         for segments in [true, false] {
@@ -88,8 +92,9 @@ pub fn build(context: &Context) -> Result<Option<Figure>, ReportError> {
     Ok(Some(Figure {
         id: "dense_strip",
         title: "Segments and depths of test images".to_owned(),
-        caption: "The first test images: the picture, what people annotated, and what each trained head says. Classes are in \
-                  the colours of PASCAL VOC; what is not scored is pale. Depths of a block share one scale; grey is unknown. \
+        caption: "The first test images: the picture, its annotation (of generated scenes: what was drawn), and what each \
+                  trained head says; a control learned from truths that were exchanged. What is not scored is pale. \
+                  Depths of a block share one scale; grey is unknown. \
                   Under a prediction: the share of this image's scored pixels that are right, or its root mean square error (of \
                   generated scenes in their own unit)."
             .to_owned(),
@@ -189,7 +194,8 @@ fn block(runs: &[Run], data: &mut Frame) -> Result<Block, ReportError> {
     for run in runs {
         for map in run.maps.iter().filter(|map| !map.truth) {
             if !columns.iter().any(|(other, head)| std::ptr::eq(*other, run) && *head == map.head) {
-                heads.push((panels::registers(run.measured.subject.registers), map.head.clone()));
+                let head = if run.control { format!("control, {}", map.head) } else { map.head.clone() };
+                heads.push((panels::registers(run.measured.subject.registers), head));
                 columns.push((run, &map.head));
             }
         }
@@ -337,6 +343,7 @@ fn put(data: &mut Frame, run: &Run, (portrait, map): (&Portrait, &Map), found: O
         (&portrait.name).into(),
         run.settings.into(),
         (&map.head).into(),
+        if run.control { "control" } else { "" }.into(),
         kind.into(),
         pixels.into(),
         metric.into(),

@@ -161,7 +161,9 @@ fn group(table: &Table, group: &Group, footnotes: &Footnotes) -> String {
         );
     }
     for row in &group.rows {
-        let _ = write!(out, "<tr><th scope=\"row\">{}</th>", escape(&row.label));
+        let label = escape(&row.label);
+        let label = if table.id == subjects::ID { breakable(&label) } else { label };
+        let _ = write!(out, "<tr><th scope=\"row\">{label}</th>");
         for (c, column) in row.cells.iter().zip(&table.columns) {
             // What was measured is read row by row: on a phone each cell stands under its heading.
             let named = (table.id == subjects::ID).then_some(column.label.as_str());
@@ -178,12 +180,26 @@ fn class(column: &Column) -> &'static str {
     if column.text { " class=\"text\"" } else { "" }
 }
 
+/// Names may be broken after `-`, `_` and `/`, and nowhere else; of escaped text, in whose entities none of these stands.
+fn breakable(escaped: &str) -> String {
+    let mut out = String::with_capacity(escaped.len());
+    for c in escaped.chars() {
+        out.push(c);
+        if matches!(c, '-' | '_' | '/') {
+            out.push_str("<wbr>");
+        }
+    }
+    out
+}
+
 fn cell(named: Option<&str>, shown: &Shown, column: &Column, number: bool) -> String {
+    let main = escape(&shown.main);
+    let main = if named.is_some() { breakable(&main) } else { main };
     let named = named.map_or_else(String::new, |label| format!(" data-label=\"{}\"", escape(label)));
     let mut out = format!("<td{}{named}>", class(column));
     if !shown.main.is_empty() {
         let class = if number { "ours" } else { "words" };
-        let _ = write!(out, "<span class=\"{class}\">{}", escape(&shown.main));
+        let _ = write!(out, "<span class=\"{class}\">{main}");
         if let Some(spread) = &shown.spread {
             let _ = write!(out, "<span class=\"spread\"> ± {}</span>", escape(spread));
         }
@@ -244,7 +260,14 @@ fn figure(figure: &Figure) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::escape;
+    use super::{breakable, escape};
+
+    /// Breaks when a name may be broken within a word, or the break stands within an entity.
+    #[test]
+    fn names_break_between_their_words() {
+        let found = breakable(&escape("JPEGImages/voc_2012-<b>'"));
+        assert_eq!(found, "JPEGImages/<wbr>voc_<wbr>2012-<wbr>&lt;b&gt;&#39;");
+    }
 
     #[test]
     fn no_tag_and_no_attribute_survives() {

@@ -187,7 +187,13 @@ fn spread_of(value: &Value, spread: Spread) -> Option<String> {
     let x = match spread {
         Spread::StdErr => value.stderr,
         Spread::Draws => value.std,
+        Spread::DrawsOrStdErr => value.std.or(value.stderr),
     }?;
+    // None or all of some images: an error of 0 would say that they tell everything. A footnote has the bound.
+    let share = matches!(value.unit, Unit::Percent | Unit::Hundredths | Unit::Share);
+    if share && x == 0.0 && [0.0, 100.0].contains(&value.value) {
+        return None;
+    }
     Some(match value.unit {
         Unit::Percent | Unit::Hundredths => number(x, value.unit),
         Unit::Share if vanishing(value.value) => return None,
@@ -232,6 +238,22 @@ mod tests {
         assert_eq!(number(100.0, Unit::Share), "100");
         assert_eq!(number(2.7e-11, Unit::Share), "< 0.001");
         assert_eq!(number(f64::NAN, Unit::Number), "NaN");
+    }
+
+    /// Breaks when 0 of 5 images are told as 0.0 ± 0.0, when an error of rounding hides one of 0, or when a mean over tries
+    /// has the error over images.
+    #[test]
+    fn none_and_all_have_no_error_of_nothing() {
+        let of =
+            |value: f64, unit| Value { value, std: None, stderr: Some(0.0), n: 5, draws: 1, images_without: 0, unit };
+        let said = |value: &Value, spread| spread_of(value, spread);
+        assert_eq!([0.0, 100.0].map(|v| said(&of(v, Unit::Percent), Spread::StdErr)), [None, None]);
+        assert_eq!(said(&of(50.0, Unit::Percent), Spread::StdErr).as_deref(), Some("0.0"));
+        assert_eq!(said(&of(0.0, Unit::Number), Spread::StdErr).as_deref(), Some("0"));
+        let tries = Value { std: Some(3.0), draws: 5, ..of(50.0, Unit::Percent) };
+        assert_eq!(said(&tries, Spread::DrawsOrStdErr).as_deref(), Some("3.0"));
+        let once = Value { stderr: Some(2.0), ..of(50.0, Unit::Percent) };
+        assert_eq!(said(&once, Spread::DrawsOrStdErr).as_deref(), Some("2.0"));
     }
 
     #[test]

@@ -8,9 +8,13 @@ use crate::models::Average;
 use crate::study::Subject;
 use crate::tables::token_class::{accuracy, dataset_name, fits, plain};
 
-/// Makes the table; it has no rows where nothing was changed.
+/// Name of the table.
+const ID: &str = "changes";
+
+/// Makes the table; it has no rows where nothing was changed, or where nothing that it shows was measured.
 pub fn build(context: &Context) -> Table {
     let mut groups = Vec::new();
+    let asked = context.study.wanted.iter().any(|wanted| wanted == ID);
     let mut done: Vec<&Measured> = Vec::new();
     for first in &context.measured {
         if done.iter().any(|m| same_weights(m, first)) {
@@ -23,17 +27,22 @@ pub fn build(context: &Context) -> Table {
         }
         // The model as it is comes first, whatever the order of the study.
         rows.sort_by_key(|m| !m.subject.change.is_empty());
+        let rows: Vec<Row> = rows.into_iter().map(row).collect();
+        // Heads may have been trained on a changed model of which nothing else was asked: words alone are no table.
+        if !asked && rows.iter().flat_map(|row| &row.cells).all(|cell| cell.ours.is_none()) {
+            continue;
+        }
         groups.push(Group {
             label: dataset_name(&first.subject.dataset),
             about: about(first.subject, None),
             provenance: Some(first.subject.weights),
             measured: true,
-            rows: rows.into_iter().map(row).collect(),
+            rows,
         });
     }
     let sub = |label: &str, sub: &str| Column::with_sub(label, sub);
     Table {
-        id: "changes",
+        id: ID,
         title: "Models changed while they run: artifacts removed, registers appended".to_owned(),
         caption: "The same weights, as they are and with tokens overwritten or registers appended during the pass. \
                   Accuracy: logistic regression on one vector an image, trained on vectors of the same kind. Register: \

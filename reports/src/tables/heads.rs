@@ -4,8 +4,10 @@
 //! `constant` and `layout` are what is reached without looking. Of `linear_eval` every head has a score, and `chosen_on_test` and
 //! `chosen_on_train` are two ways of taking one of them.
 
+use super::norms::has_signs;
 use super::{Cell, Context, Group, Measured, Unit};
-use crate::scores::Score;
+use crate::pairs::DIFFERENCE;
+use crate::scores::{self, Score};
 use crate::study::{Source, Subject};
 
 /// How the subject of one class begins.
@@ -61,6 +63,24 @@ pub fn heads<'a>(measured: &'a Measured, experiment: &str, metric: &str) -> Vec<
 /// Whether a subject is a trained head, not one class of it or a guess.
 pub fn is_head(subject: &str) -> bool {
     class_name(subject).is_none() && !BLIND.contains(&subject)
+}
+
+/// Whether heads, neighbours or templates are all that was asked of a subject.
+pub fn are_all(measured: &Measured) -> bool {
+    only(measured, &scores::OF_HEADS)
+}
+
+/// The same of heads on every patch, whose views are not the images of the subject's other numbers.
+pub fn are_all_dense(measured: &Measured) -> bool {
+    only(measured, &["segmentation", "depth"])
+}
+
+fn only(measured: &Measured, experiments: &[&str]) -> bool {
+    let is = |s: &Score| {
+        let name = s.experiment.strip_prefix(DIFFERENCE).or_else(|| s.experiment.strip_prefix("control_"));
+        experiments.contains(&name.unwrap_or(&s.experiment))
+    };
+    !has_signs(measured) && measured.scores.iter().next().is_some() && measured.scores.iter().all(is)
 }
 
 /// The class of a subject `class_<name>`.
@@ -177,6 +197,10 @@ mod tests {
         };
         let found: Vec<&str> = heads(&measured, "segmentation", "miou_frac").iter().map(|fit| fit.head).collect();
         assert_eq!(found, ["linear", "lin4"]);
+        assert!(are_all_dense(&measured) && are_all(&measured));
+        let norms = Score { experiment: "norms".into(), ..score("patch") };
+        let mixed = Measured { scores: [score("linear"), norms].into_iter().collect(), ..measured };
+        assert!(!are_all(&mixed), "norms are of the model");
         assert_eq!([class_name("class_sky"), class_name("linear")], [Some("sky"), None]);
     }
 }

@@ -38,13 +38,14 @@ pub fn build(context: &Context) -> Table {
         id: "knn",
         title: "Nearest neighbours".to_owned(),
         caption: "Top-1 accuracy of the vote of the k training images whose vectors are nearest. The first column has the best k, \
-                  chosen on the test images, as DINOv2 reports it. ± is the standard error over images."
+                  chosen on the test images, as DINOv2 reports it. ± is the standard error over images; of training images that \
+                  were drawn several times, the standard deviation over the draws."
             .to_owned(),
         protocol: "docs/protocols/knn.md",
         stub: "model, vector",
         columns,
         groups: groups.finish(),
-        spread: Spread::StdErr,
+        spread: Spread::DrawsOrStdErr,
     }
 }
 

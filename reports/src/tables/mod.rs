@@ -38,6 +38,7 @@ pub mod truth;
 
 use std::collections::BTreeMap;
 
+use crate::bounds;
 use crate::error::ReportError;
 use crate::pairs::Pair;
 use crate::parts;
@@ -346,6 +347,8 @@ pub enum Spread {
     StdErr,
     /// Standard deviation over draws.
     Draws,
+    /// Standard deviation over draws where there were several, else standard error.
+    DrawsOrStdErr,
 }
 
 /// Something printed beside our number, with what can be said of the two.
@@ -385,6 +388,7 @@ impl Cell {
         } else if ours.is_none() {
             notes.push("not obtained".to_owned());
         }
+        notes.extend(bounds::words(score));
         Self { ours, provenance: ours.map(|_| subject.weights), notes, ..Self::default() }
     }
 

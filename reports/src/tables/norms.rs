@@ -4,8 +4,10 @@
 //! the dictionaries below only make their names readable. Protocol: `docs/protocols/norms.md`.
 
 use super::{Cell, Column, Context, Group, Measured, Row, Spread, Table, Unit, Value};
+use crate::bounds;
 use crate::models::{base, study_column};
 use crate::pairs::DIFFERENCE;
+use crate::render::{grouped, number};
 use crate::scores::Score;
 use crate::study::Source;
 
@@ -200,7 +202,8 @@ fn site_key<'a>(measured: &Measured, site: &'a str) -> &'a str {
 
 fn sign(context: &Context, measured: &Measured, score: Option<&Score>) -> Cell {
     let Some(score) = score else { return Cell::default() };
-    let cell = Cell::scored(measured.subject, Some(score), unit(&score.metric));
+    let mut cell = Cell::scored(measured.subject, Some(score), unit(&score.metric));
+    cell.notes.extend(none_of_images(measured, score));
     let (row, column, why) = match (measured.subject.registers, base(&measured.subject.model), &*score.metric) {
         (0, "dinov2_vitg14", "share_above_150_frac") => {
             ("DINOv2-g official, small image set", "share_tokens_norm_gt_150_pct", None)
@@ -212,6 +215,18 @@ fn sign(context: &Context, measured: &Measured, score: Option<&Score>) -> Cell {
     };
     let published = context.published.get(Source::Paper, "inline", row, column);
     cell.with(measured.subject, published, true, why)
+}
+
+/// What is said in place of an error where no image has an outlier: tokens of one image are not independent, images are.
+fn none_of_images(measured: &Measured, score: &Score) -> Option<String> {
+    let none = &*score.experiment == "detection" && &*score.metric == "share_frac" && score.value == Some(0.0);
+    let images = measured.scores.at("detection", &score.subject, "images_without", &score.site)?.n;
+    let bound = number(100.0 * bounds::at_most(images as f64), Unit::Share);
+    let words = format!(
+        "in none of {} images: with 95 % confidence fewer than {bound} % of such images have one",
+        grouped(images)
+    );
+    (none && images > 0).then_some(words)
 }
 
 fn study_onset(context: &Context, measured: &Measured, score: &Score, cell: Cell) -> Cell {
@@ -317,6 +332,37 @@ mod tests {
         ] {
             assert!(published.get(source, "inline", row, column).is_some(), "{row}, {column}");
         }
+    }
+
+    /// 1 − 0.05^(1/60) = 4.87 %. Breaks when a share of 0 among thousands of tokens is told as sure, or bounded by their number.
+    #[test]
+    fn a_share_of_nothing_is_bounded_by_its_images() {
+        let score = |metric: &str, value: f64, n: u64| Score {
+            experiment: "detection".into(),
+            subject: "outlier".into(),
+            site: "block_3".into(),
+            metric: metric.into(),
+            value: Some(value),
+            std: None,
+            stderr: Some(0.0),
+            n,
+            draws: 1,
+            images_without: 0,
+            note: String::new(),
+            settings: String::new(),
+        };
+        let subject = crate::study::Subject::default();
+        let measured = Measured {
+            subject: &subject,
+            scores: [score("images_without", 60.0, 60)].into_iter().collect(),
+            images: None,
+            skipped: std::collections::BTreeMap::new(),
+            calibrations: vec![],
+            curves: schemas::tables::Curves::default(),
+        };
+        let said = none_of_images(&measured, &score("share_frac", 0.0, 9600)).unwrap();
+        assert_eq!(said, "in none of 60 images: with 95 % confidence fewer than 4.87 % of such images have one");
+        assert_eq!(none_of_images(&measured, &score("share_frac", 0.1, 9600)), None);
     }
 
     #[test]

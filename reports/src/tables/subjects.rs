@@ -1,6 +1,6 @@
 //! What was measured: one row per subject, with everything that a number of it depends on. Opens every report.
 
-use super::{Cell, Column, Context, Group, Measured, Row, Spread, Table, Unit, Value};
+use super::{Cell, Column, Context, Group, Measured, Row, Spread, Table, Unit, Value, heads};
 use crate::render::grouped;
 use crate::study::Source;
 use crate::verdict::obstacle;
@@ -27,7 +27,8 @@ pub fn build(context: &Context) -> Table {
         id: ID,
         title: "What was measured".to_owned(),
         caption: "Only numbers on the same weights, under the published protocol, agree or differ with a published \
-                  one. All others are printed beside it without a verdict."
+                  one. All others are printed beside it without a verdict. Heads on every patch see views of their own, \
+                  which the heading of their table tells, and no head depends on how outliers are told."
             .to_owned(),
         protocol: "docs/protocols/norms.md",
         stub: "model",
@@ -35,6 +36,11 @@ pub fn build(context: &Context) -> Table {
         groups: vec![Group { measured: true, rows: rows.collect(), ..Group::default() }],
         spread: Spread::StdErr,
     }
+}
+
+/// What the numbers of a subject depend on; empty where they do not.
+fn of_model(text: &str, is: bool) -> Cell {
+    Cell::text(if is { text } else { "" })
 }
 
 fn cells(m: &Measured) -> Vec<Cell> {
@@ -68,10 +74,10 @@ fn cells(m: &Measured) -> Vec<Cell> {
         Cell::text(s.dataset.clone()),
         weights,
         digest,
-        Cell::text(s.preprocessing.clone()),
+        of_model(&s.preprocessing, !heads::are_all_dense(m)),
         Cell::text(s.precision.clone()),
-        Cell::text(s.outlier_policy.clone()),
-        Cell::text(s.site.clone()),
+        of_model(&s.outlier_policy, !heads::are_all(m)),
+        of_model(&s.site, !heads::are_all(m)),
         m.images.map_or_else(Cell::default, |images| Cell {
             ours: Some(Value {
                 value: images as f64,

@@ -123,21 +123,19 @@ fn put(group: &mut Group, label: &str, head: &str, cells: Vec<Cell>) {
     let further = format!("{label}, {head}");
     let free = |row: &Row| {
         let mut pairs = row.cells.iter().zip(&cells);
-        (row.label == label || row.label == further) && pairs.all(|(old, new)| *old == Cell::default() || *new == Cell::default())
+        (row.label == label || row.label == further)
+            && pairs.all(|(old, new)| *old == Cell::default() || *new == Cell::default())
     };
-    match group.rows.iter_mut().find(|row| free(row)) {
-        Some(row) => {
-            for (old, new) in row.cells.iter_mut().zip(cells) {
-                if new != Cell::default() {
-                    *old = new;
-                }
+    if let Some(row) = group.rows.iter_mut().find(|row| free(row)) {
+        for (old, new) in row.cells.iter_mut().zip(cells) {
+            if new != Cell::default() {
+                *old = new;
             }
         }
-        None => {
-            let taken = group.rows.iter().any(|row| row.label == label);
-            let label = if taken { further } else { label.to_owned() };
-            group.rows.push(Row { label, cells });
-        }
+    } else {
+        let taken = group.rows.iter().any(|row| row.label == label);
+        let label = if taken { further } else { label.to_owned() };
+        group.rows.push(Row { label, cells });
     }
 }
 

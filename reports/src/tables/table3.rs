@@ -41,7 +41,7 @@ pub fn build(context: &Context) -> Table {
         caption: "CorLoc: share of the images whose one box overlaps with any annotated object by half or more. Boxes are \
                   LOST's, but for groups that say TokenCut: nothing was published for those, and no bias is swept. The authors added a bias to the Gram matrix by hand and do not give it; here every bias of a list is \
                   tried. The first column has the best of them, chosen on the very images that it is reported on; the \
-                  third has the bias chosen on every other image and the rest scored, both ways. ± is the standard error \
+                  third, to trust, has the bias chosen on every other image and the rest scored, both ways. ± is the standard error \
                   over images. The published models are the authors' own, not released."
             .to_owned(),
         protocol: "docs/protocols/table3.md",
@@ -101,6 +101,8 @@ fn row(context: &Context, measured: &Measured, site: &str, features: &str) -> Ro
     let swept = measured.scores.at("corloc", features, "best_corloc_frac", site).is_some();
     let cells = QUANTITIES.iter().map(|(metric, unit, _, _)| {
         let cell = Cell::scored(subject, measured.scores.at("corloc", features, metric, site), *unit);
+        let boxless = if cell.ours.is_some() { boxless(measured, site, features, metric) } else { None };
+        let cell = boxless.map_or(cell, |words| Cell { provenance: Some(subject.weights), ..Cell::text(words) });
         // Beside the number of the bias that fits best, or beside the only one there is.
         if *metric != if swept { "best_corloc_frac" } else { "corloc_frac" } {
             return cell;
@@ -119,6 +121,24 @@ fn row(context: &Context, measured: &Measured, site: &str, features: &str) -> Ro
         ),
         cells: cells.collect(),
     }
+}
+
+/// What is said in place of a CorLoc where not one image has a box at all, under any bias that the number can be of.
+fn boxless(measured: &Measured, site: &str, features: &str, metric: &str) -> Option<String> {
+    let t = &measured.curves;
+    let mut n = None;
+    for i in 0..t.metric.len() {
+        let is = &*t.experiment[i] == "corloc" && &*t.metric[i] == "without_box_frac";
+        if !is || &*t.site[i] != site || &*t.subject[i] != features || metric == "corloc_frac" && t.at[i] != 0.0 {
+            continue;
+        }
+        if t.value[i] != Some(1.0) {
+            return None;
+        }
+        n = Some(t.n[i]);
+    }
+    let n = n.filter(|_| metric.ends_with("corloc_frac"))?;
+    Some(format!("no box in {n} of {n} images"))
 }
 
 /// The published column of a dataset.

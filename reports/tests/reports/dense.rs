@@ -334,3 +334,96 @@ fn a_map_of_the_wrong_size_is_an_error() {
     let error = write(&study, &dir.path().join("out")).unwrap_err().to_string();
     assert!(error.contains("dense_strip") && error.contains("47 values, not 48"), "{error}");
 }
+
+/// The rows of a figure's or a table's CSV by their headings.
+fn rows_of(file: &Path) -> Vec<std::collections::BTreeMap<String, String>> {
+    let records = crate::report::records(&fs::read_to_string(file).unwrap());
+    let row = |record: &Vec<String>| records[0].iter().cloned().zip(record.iter().cloned()).collect();
+    records[1..].iter().map(row).collect()
+}
+
+/// Heads of exchanged truths beside real ones. Breaks when a picture or a curve of a control looks like a result.
+#[test]
+fn controls_are_called_so_in_figures() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, out) = (dir.path().join("store"), dir.path().join("out"));
+    let mut s = subject("m", "d", 0, &[]);
+    for (run, note) in [("c1", ""), ("c2", "control: truths exchanged among the training images")] {
+        let mut own = scores(&[one("segmentation", "linear", "miou_frac", 0.4)]);
+        own.note[0] = note.into();
+        let mut add = |table: &str, folder: PathBuf| s.tables.entry(table.to_owned()).or_default().push(folder);
+        add("scores", put(&store, "m", "d", run, 0, own));
+        add("predictions", put(&store, "m", "d", run, 0, predictions(0)));
+        add("losses", put(&store, "m", "d", run, 0, losses()));
+    }
+    let wanted = ["dense_strip", "training"].map(str::to_owned);
+    write(&Study { subjects: vec![s], wanted: wanted.into(), ..Study::default() }, &out).unwrap();
+    for (figure, words) in [("dense_strip", ">control, linear<"), ("training", ">control: m on d<")] {
+        let svg = fs::read_to_string(out.join(format!("figures/{figure}.svg"))).unwrap();
+        // Segments and depths have a block each; the depth's head is another.
+        assert_eq!(svg.matches(words).count(), 1, "{figure}");
+        let rows = rows_of(&out.join(format!("figures/{figure}.csv")));
+        let controls = rows.iter().filter(|r| r["control"] == "control").count();
+        assert!(controls > 0 && 2 * controls == rows.len(), "{figure}: {controls} of {}", rows.len());
+    }
+}
+
+/// Breaks when a study of heads has calculations about backbones, a table of words alone, or says what its numbers do not
+/// depend on.
+#[test]
+fn a_study_of_heads_alone_is_about_heads() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, out) = (dir.path().join("store"), dir.path().join("out"));
+    let of = |model: &str, change: &str| {
+        let mut s = subject(model, "d", 0, &[]);
+        (s.change, s.weights_digest) = (change.to_owned(), "a".to_owned());
+        (s.site, s.outlier_policy) = ("block_11".to_owned(), "norm > 150".to_owned());
+        let own = scores(&[one("segmentation", "linear", "miou_frac", 0.4)]);
+        s.tables.insert("scores".to_owned(), vec![put(&store, model, "d", "d1", 0, own)]);
+        s
+    };
+    let subjects = vec![of("m", ""), of("m_cut", "outliers overwritten")];
+    let mut study = Study { subjects, ..Study::default() };
+    let written = write(&study, &out).unwrap();
+    assert_eq!((written.tables, written.figures), (vec!["segmentation"], vec![]));
+    let told = |out: &Path| {
+        let rows = rows_of(&out.join("tables/subjects.csv"));
+        ["preprocessing", "outliers", "norms at"].map(|c| rows.iter().filter(|r| r["column"] == c).count())
+    };
+    assert_eq!(told(&out), [0; 3]);
+    // What is asked for by name comes nevertheless.
+    study.wanted = ["changes", "fig11", "fig12"].map(str::to_owned).into();
+    let written = write(&study, &out).unwrap();
+    assert_eq!((written.tables, written.figures), (vec!["changes"], vec!["fig11", "fig12"]));
+    // Neighbours are of the images that the preprocessing names; norms are of the model.
+    study.wanted.clear();
+    let mut add = |experiment, head, metric| {
+        let own = scores(&[one(experiment, head, metric, 0.4)]);
+        let folder = put(&store, "m", "d", metric, 0, own);
+        study.subjects[0].tables.get_mut("scores").unwrap().push(folder);
+        write(&study, &out).unwrap();
+        told(&out)
+    };
+    assert_eq!(add("knn", "cls", "accuracy_frac"), [1, 0, 0]);
+    assert_eq!(add("norms", "patch", "median"), [1, 1, 1]);
+}
+
+/// Of few-shot banks ± is the deviation over their draws. Breaks when it is the error over test images.
+#[test]
+fn few_shots_have_the_deviation_of_their_draws() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, out) = (dir.path().join("store"), dir.path().join("out"));
+    let mut s = subject("m", "d", 0, &[]);
+    let rows: [Row; 3] = [
+        ("knn", "cls", "final", "accuracy_frac", 0.5, None, Some(0.01), 100, 1, 0),
+        // What rounding leaves of an error of nothing is no error.
+        ("knn", "mean_patch", "final", "accuracy_frac", 0.25, None, Some(1.2e-16), 100, 1, 0),
+        ("knn", "cls_5_per_class", "final", "accuracy_frac", 0.4, Some(0.03), Some(0.01), 100, 3, 0),
+    ];
+    s.tables.insert("scores".to_owned(), vec![put(&store, "m", "d", "e1", 0, scores(&rows))]);
+    write(&Study { subjects: vec![s], wanted: vec!["knn".to_owned()], ..Study::default() }, &out).unwrap();
+    let text = fs::read_to_string(out.join("tables/knn.md")).unwrap();
+    assert!(text.contains("50.0 ± 1.0") && text.contains("40.0 ± 3.0"), "{text}");
+    let rows = rows_of(&out.join("tables/knn.csv"));
+    assert!(rows.iter().any(|r| r["value"] == "25" && r["stderr"] == "0"), "{rows:?}");
+}

@@ -225,3 +225,33 @@ fn figures_take_the_bias_that_found_most() {
     // Two models, two sites, three biases, two metrics.
     assert_eq!(crate::report::records(&read("corloc.csv")).len(), 1 + 24);
 }
+
+/// Breaks when a method that finds no box in any of five images has 0.0 ± 0.0 % of them right, as if that were known of all
+/// images, or when a miss with a box is called no box.
+#[test]
+fn no_box_at_all_is_told_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    let table = |without: f64| {
+        let mut subject = Subject { model: "m".to_owned(), dataset: "d".to_owned(), ..Subject::default() };
+        let row: Row = ("corloc", "l2", "key_3+tokencut", "corloc_frac", 0.0, None, Some(0.0), 5, 1, 0);
+        subject.tables.insert("scores".to_owned(), vec![put(&store, "m", "d", "t", 0, scores(&[row]))]);
+        let mut t = curves(0);
+        for i in 0..t.at.len() {
+            (t.site[i], t.n[i]) = ("key_3+tokencut".into(), 5);
+            t.value[i] = Some(if &*t.metric[i] == "corloc_frac" { 0.0 } else { without });
+        }
+        subject.tables.insert("curves".to_owned(), vec![put(&store, "m", "d", "t", 0, t)]);
+        let wanted = vec!["table3".to_owned()];
+        write(&Study { subjects: vec![subject], wanted, ..Study::default() }, &dir.path().join("out")).unwrap();
+        fs::read_to_string(dir.path().join("out/tables/table3.md")).unwrap()
+    };
+    let none = table(1.0);
+    assert!(none.contains("| no box in 5 of 5 images |") && !none.contains("0.0"), "{none}");
+    let misses = table(0.8);
+    assert!(
+        misses.contains("¹<br>(n 5) |") && misses.contains("none of 5: below 45.1 % with 95 % confidence"),
+        "{misses}"
+    );
+    assert!(!misses.contains("no box in") && !misses.contains("0.0 ±"), "{misses}");
+}

@@ -149,3 +149,26 @@ proptest! {
         let _ = query(dir.path(), &sql, QueryFormat::Csv);
     }
 }
+
+/// Every byte of a footer, damaged in two ways. Breaks when Polars is let at a file whose columns lie outside of it: it takes
+/// their range on trust, without a check that could unwind.
+#[test]
+fn columns_outside_of_a_file_are_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = crate::made_up::put(dir.path(), "m", "d", "01", 0, crate::made_up::cutoffs("block_3", Some(40.0)));
+    let part = folder.join("part-00000.parquet");
+    let whole = fs::read(&part).unwrap();
+    let end = whole.len();
+    let footer = u32::from_le_bytes(whole[end - 8..end - 4].try_into().unwrap()) as usize;
+    let mut refused = 0;
+    for at in end - 8 - footer..end - 8 {
+        for flip in [0x20, 0x40, 0x7f] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= flip;
+            fs::write(&part, &bytes).unwrap();
+            let found = query(dir.path(), "SELECT * FROM cutoffs", QueryFormat::Csv);
+            refused += usize::from(found.is_err_and(|e| e.to_string().contains("outside of the file")));
+        }
+    }
+    assert!(refused > 0, "no damage moved a column");
+}

@@ -86,3 +86,52 @@ fn controls_are_no_pair() {
     };
     assert_eq!([rows(&study("")), rows(&study("control: truths exchanged"))], [1 + 4, 1]);
 }
+
+/// Two runs of one head, trained by settings of the same words, on each of two models. Breaks when a value of one run stands
+/// beside the error of the other, when runs are paired by their order, or when a table shows the first run twice.
+#[test]
+fn runs_that_nobody_can_tell_apart_are_no_pair_and_each_has_a_row() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = dir.path().join("store");
+    let out = dir.path().join("out");
+    let study = |runs: [&[(&str, f64)]; 2]| {
+        let subjects = [("m", 0, runs[0]), ("m_reg4", 4, runs[1])].map(|(model, registers, runs)| {
+            let mut s = subject(model, "d", registers, &[]);
+            for (run, value) in runs {
+                let rows = [("miou_frac", "linear", *value), ("iou_frac", "class_sky", value + 0.2)];
+                let rows = rows.map(|(metric, head, value)| -> crate::made_up::Row {
+                    ("segmentation", head, "final", metric, value, None, None, 100, 1, 0)
+                });
+                let folder = put(&store, model, "d", run, 0, scores(&rows));
+                s.settings.insert(folder.clone(), "20 epochs".to_owned());
+                s.tables.entry("scores".to_owned()).or_default().push(folder);
+                let folder = put(&store, model, "d", run, 0, replicates(value - 0.41));
+                s.tables.entry("replicates".to_owned()).or_default().push(folder);
+            }
+            s
+        });
+        let wanted = ["pairs", "segmentation", "segmentation_classes"].map(str::to_owned);
+        Study { subjects: subjects.into(), wanted: wanted.into(), ..Study::default() }
+    };
+    let values = |table: &str, row: &str| -> Vec<String> {
+        let records = crate::report::records(&fs::read_to_string(out.join(format!("tables/{table}.csv"))).unwrap());
+        let at = |name: &str| records[0].iter().position(|c| c == name).unwrap();
+        let rows = records[1..].iter().filter(|r| r[at("row")].contains(row) && !r[at("value")].is_empty());
+        rows.map(|r| format!("{:.3}", r[at("value")].trim_start_matches('\'').parse::<f64>().unwrap())).collect()
+    };
+    // One run each: the difference and its error are of these runs.
+    write(&study([&[("a1", 0.41)], &[("b1", 0.51)]]), &out).unwrap();
+    assert_eq!(values("pairs", "linear"), ["41.000", "51.000", "10.000"]);
+    // The second run of either model is another head of the same name.
+    for runs in [[&[("a1", 0.41), ("a2", 0.3)][..], &[("b1", 0.51)]], [&[("a1", 0.41)], &[("b1", 0.51), ("b2", 0.3)]]] {
+        write(&study(runs), &out).unwrap();
+        assert_eq!(values("pairs", "linear"), [""; 0]);
+    }
+    write(&study([&[("a1", 0.41), ("a2", 0.3)], &[("b1", 0.51)]]), &out).unwrap();
+    assert_eq!(values("segmentation", "m, no registers"), ["41.000", "30.000"]);
+    let mut classes = values("segmentation_classes", "sky");
+    classes.sort_unstable();
+    assert_eq!(classes, ["50.000", "61.000", "71.000"]);
+    let text = fs::read_to_string(out.join("tables/segmentation.csv")).unwrap();
+    assert!(text.contains("run a1, one of several") && text.contains("run a2, one of several"), "{text}");
+}

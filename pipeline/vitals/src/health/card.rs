@@ -52,10 +52,14 @@ pub struct Card {
     pub position_distance_cells: Gap,
     /// The same of the best constant cell.
     pub position_blind_distance_cells: Option<f64>,
+    /// Why no place is told, where the probe learned nothing: then the two above have no numbers.
+    pub position_untold: Option<&'static str>,
     /// Mean L2 error of the pixels that a linear probe draws.
     pub pixels_l2: Gap,
     /// The same of the mean patch.
     pub pixels_blind_l2: Option<f64>,
+    /// Why no error is told, where the probe learned nothing: then `pixels_l2` has no numbers.
+    pub pixels_untold: Option<&'static str>,
     /// Attention of [CLS] in the last block, mean over heads.
     pub attention: Attention,
     /// Each register token.
@@ -64,6 +68,8 @@ pub struct Card {
     pub finding: Finding,
     /// The same in a sentence.
     pub verdict: String,
+    /// What follows for whoever wants to use the model.
+    pub meaning: String,
     /// The report.
     pub report: String,
     /// The store.
@@ -249,10 +255,9 @@ impl Card {
                 share_frac: share.map(|share| share.value),
                 share_interval: share.filter(|share| share.value > 0.0).and_then(interval),
                 images_with_frac: without.map(|(without, images)| 1.0 - without / images),
-                // The exact 95 % bound where none of m images has one.
                 images_with_at_most_frac: without
                     .filter(|(without, images)| without >= images)
-                    .map(|(_, images)| 1.0 - 0.05f64.powf(1.0 / images)),
+                    .map(|(_, images)| reports::bounds::at_most(images)),
                 norm_ratio: value("detection", "outlier", "norm_ratio"),
                 // A long-tailed early block is no onset where no patch is an outlier in the end.
                 onset_block: onset.filter(|_| share.is_some_and(|share| share.value > 0.0)).map(|block| block as u64),
@@ -268,8 +273,10 @@ impl Card {
             position_top1_frac: gap("position", "top1_frac", None),
             position_distance_cells: gap("position", "mean_distance_cells", None),
             position_blind_distance_cells: anywhere("position", "normal", "blind_distance_cells").and_then(|s| s.value),
+            position_untold: None,
             pixels_l2: gap("pixels", "l2_mean", None),
             pixels_blind_l2: anywhere("pixels", "normal", "blind_l2_mean").and_then(|s| s.value),
+            pixels_untold: None,
             attention: Attention {
                 outlier_mass_frac: mass("outlier"),
                 register_mass_frac: mass("register"),
@@ -279,11 +286,30 @@ impl Card {
             registers: registers.collect(),
             finding: Finding::Unclear,
             verdict: String::new(),
+            meaning: String::new(),
             report: String::new(),
             store: String::new(),
         };
+        card.drop_what_was_not_learned();
         (card.finding, card.verdict) = super::verdict::of(&card);
+        card.meaning = super::words::meaning_of(card.finding);
         card
+    }
+
+    /// A probe that is no better on normal patches than one guess for all says nothing of outliers.
+    fn drop_what_was_not_learned(&mut self) {
+        const WHY: &str = "the probe does no better than one guess for all; give it more images";
+        let nothing = |error: &Gap, blind: Option<f64>| {
+            error.normal.zip(blind).is_some_and(|(error, blind)| error.value >= blind)
+        };
+        if nothing(&self.position_distance_cells, self.position_blind_distance_cells) {
+            self.position_untold = Some(WHY);
+            (self.position_top1_frac, self.position_distance_cells) = (Gap::default(), Gap::default());
+        }
+        if nothing(&self.pixels_l2, self.pixels_blind_l2) {
+            self.pixels_untold = Some(WHY);
+            self.pixels_l2 = Gap::default();
+        }
     }
 }
 

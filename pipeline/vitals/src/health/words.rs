@@ -59,13 +59,19 @@ pub fn lines(card: &Card) -> Vec<Line> {
     lines.into_iter().filter_map(line).collect()
 }
 
+/// The same as a sentence.
+pub fn meaning_of(finding: Finding) -> String {
+    let (headline, rest) = meaning(finding);
+    headline + &rest
+}
+
 /// What follows for whoever wants to use the model.
 fn meaning(finding: Finding) -> Parts {
     let (headline, rest) = match finding {
         Finding::Artifacts => (
             "expect specks in maps",
             ": these patches stand out in maps of features and often of attention, which harms object discovery and dense \
-             tasks most; models trained with registers have none, and test-time registers may help",
+             tasks most; training with registers removed them from the models of the paper, and test-time registers may help",
         ),
         Finding::Registers => (
             "maps need no repair",
@@ -169,24 +175,19 @@ fn neighbours(card: &Card) -> Option<Parts> {
 }
 
 fn place_known(card: &Card) -> Option<Parts> {
-    let top1 = both(&card.position_top1_frac, ("the exact cell found for", "of"), 100.0, " %")?;
-    if learned_nothing(&card.position_distance_cells, card.position_blind_distance_cells) {
-        return Some(too_few());
+    if let Some(why) = &card.position_untold {
+        return Some(untold(why));
     }
+    let top1 = both(&card.position_top1_frac, ("the exact cell found for", "of"), 100.0, " %")?;
     let distance = both(&card.position_distance_cells, ("off by", "for"), 1.0, " cells");
     let distance = distance.map_or_else(String::new, |distance| format!("; {distance}"));
     let blind = blind(card.position_blind_distance_cells, "one guess for all is off by", " cells");
     Some((top1, format!(", by a linear probe{distance}{blind}")))
 }
 
-/// What a probe says that is no better on normal patches than a guess.
-fn too_few() -> Parts {
-    let why = ": the probe does no better than one guess for all; give it more images";
-    ("cannot be told".to_owned(), why.to_owned())
-}
-
-fn learned_nothing(error: &Gap, blind: Option<f64>) -> bool {
-    error.normal.zip(blind).is_some_and(|(normal, blind)| normal.value >= blind)
+/// What a probe says that learned nothing.
+fn untold(why: &str) -> Parts {
+    ("cannot be told".to_owned(), format!(": {why}"))
 }
 
 /// What is reached without looking at the token.
@@ -195,10 +196,10 @@ fn blind(error: Option<f64>, by: &str, unit: &str) -> String {
 }
 
 fn pixels_known(card: &Card) -> Option<Parts> {
-    let text = both(&card.pixels_l2, ("L2 error", "for"), 1.0, "")?;
-    if learned_nothing(&card.pixels_l2, card.pixels_blind_l2) {
-        return Some(too_few());
+    if let Some(why) = &card.pixels_untold {
+        return Some(untold(why));
     }
+    let text = both(&card.pixels_l2, ("L2 error", "for"), 1.0, "")?;
     let blind = blind(card.pixels_blind_l2, "drawing the mean patch each time:", "");
     Some((text, format!(", of a patch of normalised pixels drawn by a linear probe{blind}")))
 }
@@ -307,6 +308,36 @@ mod tests {
             assert!(text.starts_with(&fact.headline) && text.ends_with(&fact.detail), "{text}");
             assert!(!fact.headline.is_empty() && !fact.detail.starts_with([',', ';', ' ']), "{text}");
         }
+    }
+
+    /// Breaks when the terminal or the JSON has a number of a probe that is no better than a guess, or the verdict uses it.
+    #[test]
+    fn a_probe_that_learned_nothing_has_no_number() {
+        let mut scores = sick();
+        let mut blind = |experiment: &str, metric: &str, value: f64| {
+            scores.retain(|s| !(&*s.experiment == experiment && &*s.metric == metric));
+            let other = scores.iter().find(|s| &*s.experiment == experiment).cloned();
+            scores.extend(other.map(|s| reports::scores::Score {
+                subject: "normal".into(),
+                metric: metric.into(),
+                value: Some(value),
+                ..s
+            }));
+        };
+        blind("pixels", "blind_l2_mean", 3.0);
+        blind("position", "blind_distance_cells", 0.09);
+        let card = card(scores, 0);
+        for line in ["place", "pixels"] {
+            let why = "cannot be told: the probe does no better than one guess for all; give it more images";
+            assert!(said(&card).contains(&format!("{line}: {why}\n")), "{}", said(&card));
+        }
+        assert!(!card.verdict.contains("place") && !card.verdict.contains("pixels"), "{}", card.verdict);
+        let json = serde_json::to_value(&card).unwrap_or_default();
+        for field in ["/pixels_l2/normal", "/pixels_l2/outlier", "/position_top1_frac/outlier"] {
+            assert!(json.pointer(field).is_some_and(serde_json::Value::is_null), "{field}: {json}");
+        }
+        assert_eq!(json["pixels_untold"], "the probe does no better than one guess for all; give it more images");
+        assert!(json["meaning"].as_str().is_some_and(|text| text.starts_with("expect specks in maps: ")), "{json}");
     }
 
     #[test]
