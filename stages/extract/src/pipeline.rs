@@ -9,8 +9,8 @@
 //! does nothing else, so that it never waits for rows to be made.
 //!
 //! An image is encoded once ([`Stream`]) or in several views of any sizes ([`flow::Flow`], which does the work of both).
-//! How much is in flight is counted in views ([`window`]), so whatever a slow image holds up is bounded too. An encoder
-//! that wants batches takes consecutive views ([`batches`]), never what happens to be ready: batch composition can change
+//! How much is in flight is counted in views (`window`), so whatever a slow image holds up is bounded too. An encoder
+//! that wants batches takes consecutive views (`batches`), never what happens to be ready: batch composition can change
 //! last bits on a GPU.
 //!
 //! A panic in a worker is caught: of a decoder it costs one image, of an encoder or a mapper it ends the run with its
