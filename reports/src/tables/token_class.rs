@@ -1,7 +1,7 @@
 //! What Tables 1 and 6 of the paper and Table 3 of the study share: which score is the accuracy of a kind of token,
 //! and groups of subjects whose accuracies mean the same.
 //!
-//! Accuracy is averaged as the published number of that dataset is (PROTOCOLS §4.7): over classes for Aircraft,
+//! Accuracy is averaged as the published number of that dataset is (`docs/protocols/table6.md`): over classes for Aircraft,
 //! Caltech-101, Flowers and Pets, over images elsewhere. VOC 2007, whose images have several classes, has the mean
 //! average precision in eleven points of the transfer protocol, without a verdict.
 

@@ -7,17 +7,17 @@
 //! takes 2·D bytes a patch: 2.8 MB for ViT-L at 518 px, and 57 GB for one view of each of ADE20K's 20,210 images, which is
 //! what the estimate is for.
 //!
-//! Protocols: PROTOCOLS §5.2, §5.3, §11; what is kept and why, `docs/protocols/dense_features.md`.
+//! Protocols: `docs/protocols/segmentation.md`, `depth.md`; what is kept and why, `docs/protocols/dense_features.md`.
 
 use std::sync::Arc;
 
 use datasets::{Source, TruthOf, ViewSpec, Views};
 use engine::{Estimate, Partition, Shard, ShardIo, ShardReport, Sizes, Stage, StageError, TableRef, TableSpec};
-use schemas::tables::{Dense, Pictures, Skipped, TruthMaps};
+use schemas::tables::{Dense, Pictures, TruthMaps};
 use schemas::{Canonical, Meaning};
 use serde::Serialize;
 use vit::executor::Precision;
-use vit::{Request, Trace, VitConfig};
+use vit::{Trace, VitConfig};
 
 pub use self::truth::TruthKind;
 use crate::change::Change;
@@ -25,12 +25,12 @@ use crate::cost::{Passes, size};
 use crate::edit::Edit;
 use crate::model::Model;
 use crate::params::{ParamsError, PoolSite, Tuning, check_changes, check_site};
-use crate::pipeline::flow::{Flow, Seen};
+use crate::pipeline::flow::Seen;
 use crate::prepare::Skip;
-use crate::stage::skipped_row;
 use crate::taps::pictures;
 use crate::test_time::TestTimeRegisters;
-use crate::views::{self, ViewInput, check_views, prepare_views, sizes_of};
+use crate::views::walk::Walk;
+use crate::views::{ViewInput, check_views, prepare_views, sizes_of};
 
 pub(crate) mod features;
 pub(crate) mod truth;
@@ -203,65 +203,38 @@ impl Stage for Densify {
     fn run(&self, shard: &Shard, io: &mut ShardIo<'_>) -> Result<ShardReport, StageError> {
         let params = &self.params;
         params.check()?;
-        let encoder = self.model.encoder()?;
-        let encoder = encoder.as_ref();
+        let mut dense = io.create::<Dense>()?;
+        let mut truth = io.create::<TruthMaps>()?;
+        let mut pictures = io.create::<Pictures>()?;
         let change = Change {
             edit: params.edit.as_ref(),
             registers: params.test_time_registers,
             neurons: self.neurons.as_ref(),
         };
-        let lent = |index| first_view(self.prepared(index)?);
-        let changed = change.open_with(self.source.manifest().entries.len(), &lent, encoder, io)?;
-        let want = Request { full: params.sites.iter().map(|pool| pool.site).collect(), ..Request::default() };
-        let indices: Vec<usize> = (shard.items.start as usize..shard.items.end as usize).collect();
-        let flow = Flow {
-            indices: &indices,
+        let walk = Walk {
+            model: &self.model,
+            source: self.source.as_ref(),
+            views: &params.views,
+            pools: &params.sites,
             prepare: &|index| self.prepared(index),
-            expected: views::expected(&params.views),
-            encoder,
-            pass: &|_, pixels| changed.encode(encoder, pixels, &want),
-            batch: encoder.batch(),
+            change,
             tuning: self.tuning,
-            cancel: io.cancel_flag(),
         };
-        let mut dense = io.create::<Dense>()?;
-        let mut truth = io.create::<TruthMaps>()?;
-        let mut pictures = io.create::<Pictures>()?;
-        let mut skipped = io.create::<Skipped>()?;
-        let mut report = ShardReport::default();
-        flow.run(
-            |seen| self.rows(seen, encoder.final_norm()),
-            |index, result| {
-                report.items += 1;
-                match result {
-                    Ok(views) => {
-                        for mut rows in views {
-                            dense.write(&mut rows.dense)?;
-                            truth.write(&mut rows.truth)?;
-                            pictures.write(&mut rows.pictures)?;
-                        }
-                    }
-                    Err(skip) => {
-                        report.skipped += 1;
-                        skipped.write(&mut skipped_row(self.source.as_ref(), index, &skip))?;
-                    }
-                }
-                io.items_done(report.items);
-                Ok(())
+        let report = walk.run(
+            shard,
+            io,
+            |seen, final_norm| self.rows(seen, final_norm),
+            |mut rows| {
+                dense.write(&mut rows.dense)?;
+                truth.write(&mut rows.truth)?;
+                Ok(pictures.write(&mut rows.pictures)?)
             },
         )?;
         io.finish(dense)?;
         io.finish(truth)?;
         io.finish(pictures)?;
-        io.finish(skipped)?;
         Ok(report)
     }
-}
-
-/// The input that an image lends its tokens by.
-pub(crate) fn first_view(views: Vec<ViewInput>) -> Result<vit::Pixels, Skip> {
-    let first = views.into_iter().next().ok_or_else(|| Skip::new("no view", &"it has none to lend"))?;
-    Ok(first.pixels)
 }
 
 /// A row of `dense` on disk beside its features.

@@ -5,7 +5,7 @@
 //! ends cut at the image. Boxes that people drew go to a table of their own, so that whoever scores needs no dataset.
 //!
 //! Of an image there are ever N·D features per site and one matrix of N·N products: 4 MB at 1,000 patches.
-//! Sources: [`lost`], [`tokencut`], paper §3.3 and Table 3, PROTOCOLS §6.
+//! Sources: [`lost`], [`tokencut`], paper §3.3 and Table 3, `docs/protocols/table3.md`.
 
 use std::sync::Arc;
 

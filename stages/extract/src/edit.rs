@@ -9,7 +9,7 @@
 //! here. Its one published program (`remove_artifacts_manually.ipynb`) does something else: the 15 tokens of largest
 //! attention in blocks 20 to 23, half of the old value and half of the mean of up to 8 neighbours, CLS competing for the
 //! 15 places, and the blocks themselves left out (`docs/protocols/changes.md`). The other rules are controls: what a
-//! removal does must be told from what any change does. Source: PROTOCOLS §8; study §4.2.3.
+//! removal does must be told from what any change does. Source: study §4.2.3; `docs/protocols/changes.md`.
 
 use serde::{Deserialize, Serialize};
 use vit::{Before, Editor, Layout, Then};

@@ -11,7 +11,7 @@
 //! class is called by its own name, underscores read as spaces.
 //!
 //! Source: `mlfoundations/open_clip` `zero_shot_classifier.py`, `zero_shot_metadata.py` (MIT; names and templates as
-//! `tests/golden/zero_shot/data.py` copied them); PROTOCOLS §5.4.
+//! `tests/golden/zero_shot/data.py` copied them); `docs/protocols/zero_shot.md`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -51,7 +51,7 @@ pub struct ExtractParams {
     /// than a shard sums (64), how many images `grids` leaves out.
     pub shard_images: u64,
     /// Neighbour cosines as the study's DeiT-III program takes them: index ±1 and ± one row of the flattened grid,
-    /// modulo its length, so that row ends are compared with the next row (PROTOCOLS §4.4).
+    /// modulo its length, so that row ends are compared with the next row (`docs/protocols/fig5a.md`).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub wrapped_neighbours: bool,
     /// Tokens that are changed while the model runs. Absent from the meaning of runs that change none.

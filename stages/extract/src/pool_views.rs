@@ -3,31 +3,31 @@
 //! DINOv2's linear evaluation trains its heads on fresh random crops of every image; a view is a crop that one step of one
 //! epoch sees. Here as many as are asked for are made once, and any number of heads learns from them.
 //!
-//! Source: PROTOCOLS §2, §5.1 (`dinov2/eval/linear.py`, `data/transforms.py`); vectors as in `taps/pooled.rs`.
+//! Source: facebookresearch/dinov2 `eval/linear.py`, `data/transforms.py`; vectors as in `taps/pooled.rs`.
 
 use std::sync::Arc;
 
 use datasets::{Source, ViewSpec};
 use engine::{Estimate, Partition, Shard, ShardIo, ShardReport, Sizes, Stage, StageError, TableRef, TableSpec};
-use schemas::tables::{Images, PooledViews, Skipped};
+use schemas::tables::{Images, PooledViews};
 use schemas::{Canonical, Meaning, Vectors};
 use serde::Serialize;
 use vit::executor::Precision;
-use vit::{FinalNorm, Request, Trace, VitConfig};
+use vit::{FinalNorm, Trace, VitConfig};
 
 use crate::change::Change;
 use crate::cost::{Passes, size};
+use crate::densify::check_pools;
 use crate::densify::features::absent;
-use crate::densify::{check_pools, first_view};
 use crate::edit::Edit;
 use crate::model::Model;
 use crate::params::{ParamsError, PoolSite, Tuning, check_changes};
-use crate::pipeline::flow::{Flow, Seen};
+use crate::pipeline::flow::Seen;
 use crate::prepare::Skip;
-use crate::stage::skipped_row;
 use crate::taps::{images, pooled};
 use crate::test_time::TestTimeRegisters;
-use crate::views::{self, ViewInput, check_views, prepare_views, sizes_of};
+use crate::views::walk::Walk;
+use crate::views::{ViewInput, check_views, prepare_views, sizes_of};
 
 /// Everything that can change a vector.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -151,56 +151,35 @@ impl Stage for PoolViews {
     fn run(&self, shard: &Shard, io: &mut ShardIo<'_>) -> Result<ShardReport, StageError> {
         let params = &self.params;
         params.check()?;
-        let encoder = self.model.encoder()?;
-        let encoder = encoder.as_ref();
+        let mut pooled = io.create::<PooledViews>()?;
+        let mut images = io.create::<Images>()?;
+        // A part in which every image was skipped has the columns of the others.
+        pooled.write(&mut PooledViews { vector: Vectors::with_dim(params.model.width), ..PooledViews::default() })?;
         let change = Change {
             edit: params.edit.as_ref(),
             registers: params.test_time_registers,
             neurons: self.neurons.as_ref(),
         };
-        let lent = |index| first_view(self.prepared(index)?);
-        let changed = change.open_with(self.source.manifest().entries.len(), &lent, encoder, io)?;
-        let want = Request { full: params.pooled.iter().map(|pool| pool.site).collect(), ..Request::default() };
-        let indices: Vec<usize> = (shard.items.start as usize..shard.items.end as usize).collect();
-        let flow = Flow {
-            indices: &indices,
+        let walk = Walk {
+            model: &self.model,
+            source: self.source.as_ref(),
+            views: &params.views,
+            pools: &params.pooled,
             prepare: &|index| self.prepared(index),
-            expected: views::expected(&params.views),
-            encoder,
-            pass: &|_, pixels| changed.encode(encoder, pixels, &want),
-            batch: encoder.batch(),
+            change,
             tuning: self.tuning,
-            cancel: io.cancel_flag(),
         };
-        let mut pooled = io.create::<PooledViews>()?;
-        let mut images = io.create::<Images>()?;
-        let mut skipped = io.create::<Skipped>()?;
-        // A part in which every image was skipped has the columns of the others.
-        pooled.write(&mut PooledViews { vector: Vectors::with_dim(params.model.width), ..PooledViews::default() })?;
-        let mut report = ShardReport::default();
-        flow.run(
-            |seen| self.rows(&seen, encoder.final_norm()),
-            |index, result| {
-                report.items += 1;
-                match result {
-                    Ok(views) => {
-                        for (mut vectors, mut of_image) in views {
-                            pooled.write(&mut vectors)?;
-                            images.write(&mut of_image)?;
-                        }
-                    }
-                    Err(skip) => {
-                        report.skipped += 1;
-                        skipped.write(&mut skipped_row(self.source.as_ref(), index, &skip))?;
-                    }
-                }
-                io.items_done(report.items);
-                Ok(())
+        let report = walk.run(
+            shard,
+            io,
+            |seen, final_norm| self.rows(&seen, final_norm),
+            |(mut vectors, mut of_image)| {
+                pooled.write(&mut vectors)?;
+                Ok(images.write(&mut of_image)?)
             },
         )?;
         io.finish(pooled)?;
         io.finish(images)?;
-        io.finish(skipped)?;
         Ok(report)
     }
 }

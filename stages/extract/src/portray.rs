@@ -6,7 +6,7 @@
 //! attention and one image's features are all that is ever held: at 4,625 tokens (952 px by 14) a matrix of attention
 //! would be 86 MB a head.
 //!
-//! Sources: paper Fig. 1, 2, 8, 9, 17 to 21; study Fig. 2, 8, 13–15, 18–21; PROTOCOLS §7.
+//! Sources: paper Fig. 1, 2, 8, 9, 17 to 21; study Fig. 2, 8, 13–15, 18–21.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -3,6 +3,8 @@
 //! What a view is, is said by [`datasets::views`]; here each becomes an input of the stream, with the rows of its truth made
 //! where it was decoded, so that masks travel as bytes.
 
+pub(crate) mod walk;
+
 use datasets::{Crop, Filter, LoadError, Place, Preprocess, Raw, Resize, Source, ViewSpec, Views, ViewsOf};
 use schemas::tables::TruthMaps;
 use vit::{Pixels, VitConfig};

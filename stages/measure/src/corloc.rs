@@ -12,7 +12,7 @@
 //! A sweep that is chosen on the images that it is reported on flatters itself. `best_corloc_frac` is that number;
 //! `heldout_corloc_frac` chooses the bias on every other image and reports the rest, both ways.
 //!
-//! Sources: LOST `main_lost.py`, `datasets.py` (`bbox_iou`); PROTOCOLS §6.3.
+//! Sources: LOST `main_lost.py`, `datasets.py` (`bbox_iou`); `docs/protocols/table3.md`.
 
 use std::collections::BTreeMap;
 

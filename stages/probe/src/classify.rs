@@ -7,7 +7,7 @@
 //!
 //! Rows are images here (one token each), so the selection too is by image. A fit that did not converge takes no part
 //! in the choice, and when the last fit did not, there is no result.
-//! Source: facebookresearch/dinov2 `eval/log_regression.py`; PROTOCOLS of the experiments: `docs/protocols/`.
+//! Source: facebookresearch/dinov2 `eval/log_regression.py`; how it is asked: `docs/protocols/table1.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;

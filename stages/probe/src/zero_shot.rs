@@ -9,7 +9,7 @@
 //! one name the second is never right. Nothing is fitted. The errors are standard errors over images.
 //!
 //! Vectors are read in batches and forgotten, so memory does not grow with the number of images but for its label.
-//! Source: `mlfoundations/open_clip` `zero_shot.py`; PROTOCOLS §5.4.
+//! Source: `mlfoundations/open_clip` `zero_shot.py`; `docs/protocols/zero_shot.md`.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// One pre-norm `ViT`. Every family of the zoo is a value of this type (PROTOCOLS §1).
+/// One pre-norm `ViT`. Every family of the zoo is a value of this type.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct VitConfig {
     /// Number of blocks.
@@ -71,7 +71,7 @@ pub struct PosEmbed {
     pub interpolation: Interpolation,
 }
 
-/// Rule by which a position embedding is resized to another grid (PROTOCOLS §3).
+/// Rule by which a position embedding is resized to another grid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Interpolation {

@@ -4,7 +4,7 @@
 //! residual stream and says whether the block is executed on what it wrote. It may also write into the hidden layer of
 //! a block, between the activation and the second projection, where single neurons can be moved from token to token.
 //!
-//! Sources: PROTOCOLS §8; the study's `remove_artifacts_manually.ipynb` (edits, then leaves the block out), and
+//! Sources: the study's `remove_artifacts_manually.ipynb` (edits, then leaves the block out), and
 //! `test-time-registers` of Jiang et al. (`hook_fn.py`: moves the activation of register neurons).
 
 use crate::trace::Layout;

@@ -6,7 +6,7 @@
 //! apart. One MAC is two FLOPs.
 //! Not counted, as usual: norms, biases, softmax, activations, the resizing of positions.
 //!
-//! Source: PROTOCOLS §10.5; the same products are what fvcore counts for these models.
+//! How it is used: `docs/protocols/flops.md`; the same products are what fvcore counts for these models.
 
 use crate::config::{Activation, VitConfig};
 use crate::error::VitError;
@@ -73,7 +73,7 @@ mod tests {
         pairs.map(|(more, less)| 100.0 * (more as f64 / less as f64 - 1.0))
     }
 
-    /// Breaks when a factor of the formula, a gate, or the token count is wrong: the table of PROTOCOLS §10.5. Its last
+    /// Breaks when a factor of the formula, a gate, or the token count is wrong: the counts by hand. Its last
     /// column is R/T, so it leaves out the patch projection too.
     #[test]
     fn registers_cost_what_the_protocol_says() {

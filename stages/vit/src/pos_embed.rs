@@ -9,7 +9,7 @@
 //!   truncated at the border and renormalised.
 //!
 //! Weights are computed in f64 and applied in f32, rows first: the result must not depend on the executor.
-//! Source: PROTOCOLS §3; `UpSampleBicubic2d` and `UpSampleKernel` (antialiased) of `ATen`.
+//! Source: `docs/protocols/interpolation.md`; `UpSampleBicubic2d` and `UpSampleKernel` (antialiased) of `ATen`.
 //!
 //! `Positions` keeps what was resized last, for photographs of native size have nearly as many grids as images.
 
@@ -124,7 +124,7 @@ pub fn weights(rule: Interpolation, from: usize, to: usize) -> Vec<Vec<f64>> {
 }
 
 /// The gradient on each input index that a gradient of one on every output index leaves: the column sums of
-/// [`weights`]. On a grid it is the outer product of this vector with itself (Fig. 11; PROTOCOLS §3.3).
+/// [`weights`]. On a grid it is the outer product of this vector with itself (Fig. 11; `docs/protocols/interpolation.md`).
 pub fn gradient(rule: Interpolation, from: usize, to: usize) -> Vec<f64> {
     let mut sums = vec![0.0; from];
     for row in weights(rule, from, to) {

@@ -1,7 +1,7 @@
 //! Where in the network a value is read. A site is a name in configs, tables and captions; nobody counts hook indices.
 //!
 //! Norms are read at [`Site::Block`] outputs, before the final `LayerNorm` (`x_prenorm` of `DINOv2`): the final norm
-//! rescales every token to a common length and hides the outliers (PROTOCOLS §4.1).
+//! rescales every token to a common length and hides the outliers.
 
 use std::fmt;
 use std::str::FromStr;

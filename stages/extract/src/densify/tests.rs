@@ -8,9 +8,10 @@ use engine::run::{RunOptions, run};
 use engine::{ErrorKind, Plan, Silent, Store};
 use half::f16;
 use schemas::Table;
+use schemas::tables::Skipped;
 use vit::executor::{DeviceChoice, open};
 use vit::planted::{Dials, INPUT, planted};
-use vit::{Pixels, Site};
+use vit::{Pixels, Request, Site};
 
 use super::*;
 use crate::edit::{After, Replace, Select};

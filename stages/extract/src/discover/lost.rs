@@ -17,7 +17,7 @@
 //! the reference's `A + b > 0` to the last bit.
 //!
 //! Sources: Siméoni et al., "Localizing Objects with Self-Supervised Transformers and no Labels", BMVC 2021, §3; its
-//! `object_discovery.py` (whose matrices are not binarised, unlike the text's); paper §3.3 for the bias; PROTOCOLS §6.
+//! `object_discovery.py` (whose matrices are not binarised, unlike the text's); paper §3.3 for the bias; `docs/protocols/table3.md`.
 
 use ndarray::ArrayView2;
 

@@ -7,7 +7,8 @@ use datasets::{Raw, TruthOf, Views};
 use engine::run::{RunOptions, run};
 use engine::{Plan, Silent, Store};
 use schemas::Table;
-use vit::Site;
+use schemas::tables::Skipped;
+use vit::{Request, Site};
 
 use super::*;
 use crate::densify::tests::{Photos, input, model, read, spec};

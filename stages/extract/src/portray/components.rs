@@ -6,7 +6,7 @@
 //! ```
 //! Scores have mean 0 and standard deviation 1 over the patches that made the basis: the paper shows the first one in
 //! [−3σ, +3σ] (Fig. 20) and three as RGB (Fig. 17). An eigenvector has no sign of its own: each is turned so that the
-//! skewness of its scores is not negative, as the later code of the paper's first author does (PROTOCOLS §7.3), which
+//! skewness of its scores is not negative, as the later code of the paper's first author does (`docs/protocols/components.md`), which
 //! also divides every component by the deviation of the first; here each has its own.
 //!
 //! Images add: [`Moments`] of two sets of patches make those of both (Chan, Golub, `LeVeque`: The American Statistician 37, 1983), so the joint basis

@@ -2,7 +2,7 @@
 //!
 //! Attention is what a query pays to patches, not renormalised: `share_frac` says how much of it they get. Over heads it
 //! is kept one by one, as the mean, and as the root of the sum of squares, which the study draws for DINO and DINOv2
-//! where it says "averaged" (PROTOCOLS §7.2).
+//! where it says "averaged" (`docs/protocols/attention.md`).
 
 use schemas::tables::Maps;
 use vit::{Layout, Site, SiteData};

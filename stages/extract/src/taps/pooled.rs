@@ -1,6 +1,6 @@
 //! Whole-image vectors: CLS and the mean of the patches (registers excluded) at chosen sites.
 //!
-//! DINOv2's linear evaluation reads CLS of the last n blocks through the final norm (PROTOCOLS §5.1); the logistic
+//! DINOv2's linear evaluation reads CLS of the last n blocks through the final norm (`docs/protocols/linear_eval.md`); the logistic
 //! evaluation reads `final` alone (§4.7); the study reads the last block before the norm (§4.8).
 
 use vit::{FinalNorm, Layout, Request, SiteData};

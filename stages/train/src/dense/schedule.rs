@@ -198,7 +198,7 @@ mod tests {
         near(step.at(in_epoch(19)), 0.3e-3);
     }
 
-    /// The rates of ten epochs of DeiT-III's fine-tuning as its stored log has them (PROTOCOLS §9.4): 5e-4, minimum 1e-5.
+    /// The rates of ten epochs of DeiT-III's fine-tuning as its stored log has them: 5e-4, minimum 1e-5.
     #[test]
     fn the_late_cosine_is_that_of_the_stored_log() {
         let shape = Shape::LateCosine { min: 1e-5, warm_up_epochs: 5, warm_up_start: 1e-6 };

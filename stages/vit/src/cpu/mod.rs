@@ -1,6 +1,6 @@
 //! The CPU executor: one image on the calling thread, raw f32 buffers, fused row kernels around matrix products.
 //!
-//! Pre-norm `ViT`: `x += proj(attend(qkv(LN1 x)))`, `x += fc2(act(fc1(LN2 x)))`, `LN` at the end (PROTOCOLS §1.1).
+//! Pre-norm `ViT`: `x += proj(attend(qkv(LN1 x)))`, `x += fc2(act(fc1(LN2 x)))`, `LN` at the end.
 //! Biases of the residual branches are added by the `LayerNorm` pass before them, biases of the hidden layer by the
 //! activation, so between two products each value is touched once. One image per call and one thread per image: threads
 //! inside an op cost more than they give at these sizes, so the caller runs one call per core.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::config::{Activation, Interpolation, Mlp, PosEmbed, VitConfig};
 use crate::error::VitError;
 
-/// A causal pre-norm transformer over token ids (PROTOCOLS §1.8).
+/// A causal pre-norm transformer over token ids.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TextConfig {
     /// Blocks.

@@ -9,7 +9,7 @@
 //! No token sees a later one, so that what follows the end changes nothing and is not computed: a prompt of twelve ids
 //! costs twelve positions, not 77.
 //!
-//! Source: `mlfoundations/open_clip` `model.py` (`encode_text`), `zero_shot_classifier.py`; PROTOCOLS §1.8 and §5.4.
+//! Source: `mlfoundations/open_clip` `model.py` (`encode_text`), `zero_shot_classifier.py`; `docs/protocols/zero_shot.md`.
 
 mod clean;
 mod config;

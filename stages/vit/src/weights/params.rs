@@ -1,6 +1,6 @@
 //! Canonical tensors by name: what every checkpoint becomes and every executor reads.
 //!
-//! Linear weights are `[out, in]` as in `PyTorch`; the names are those of the original `ViT` code (PROTOCOLS §1.7),
+//! Linear weights are `[out, in]` as in `PyTorch`; the names are those of the original `ViT` code,
 //! listed with their shapes in [`super`].
 
 use std::collections::BTreeMap;

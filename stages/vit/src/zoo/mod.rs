@@ -3,7 +3,7 @@
 //! A family is one file with a function that lists its models, and one line in [`FAMILIES`]. The names that its
 //! checkpoints use are told apart in `weights/naming`. Any model can carry R registers: `find("deit3_vits16_224_reg4")`.
 //!
-//! Source: PROTOCOLS §1.2 (sizes) and §2 (input); facebookresearch/dino, dinov2 `hub/backbones.py`, deit
+//! Source: facebookresearch/dino, dinov2 `hub/backbones.py`, deit
 //! `models_v2.py`, mae `models_mae.py`; `mlfoundations/open_clip` `model_configs/`.
 
 mod deit3;
@@ -54,7 +54,7 @@ pub struct ModelSpec {
     pub official_file: Option<&'static str>,
 }
 
-/// The evaluation input of a model: resize the short side, crop the centre, normalise (PROTOCOLS §2).
+/// The evaluation input of a model: resize the short side, crop the centre, normalise.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct InputSpec {
     /// Short side after resizing, px.

@@ -3,7 +3,7 @@
 //! A naming is recognised by keys that only it has. Then every key either is a parameter, is one of several tensors
 //! that are stacked into a parameter (q, k, v), is known to be no part of the encoder, or is unknown.
 //!
-//! Source: PROTOCOLS §1.3–1.9; huggingface/transformers `convert_dinov2*_to_hf.py`, huggingface/pytorch-image-models
+//! Source: huggingface/transformers `convert_dinov2*_to_hf.py`, huggingface/pytorch-image-models
 //! `vision_transformer.py` (`checkpoint_filter_fn`), `mlfoundations/open_clip` `transformer.py`.
 
 mod clip;
