@@ -93,8 +93,9 @@ def say(text):
 
 def build():
     """Release binary and examples, in one cargo call so that all share one set of features."""
-    packages = [word for name in ("vitals", "vit", "datasets", "extract", "probe", "train") for word in ("-p", name)]
-    subprocess.run(["cargo", "build", "--release", *packages, "--bins", "--examples"], cwd=ROOT, check=True)
+    packages = [word for name in ("vitals", "vit", "datasets", "extract", "probe", "train", "acceptance")
+                for word in ("-p", name)]
+    subprocess.run(["cargo", "build", "--release", *packages, "--bin", "vitals", "--examples"], cwd=ROOT, check=True)
     metadata = subprocess.run(
         ["cargo", "metadata", "--format-version", "1", "--no-deps"], cwd=ROOT, check=True, capture_output=True, text=True
     )
@@ -278,7 +279,7 @@ class Bench:
         quick = self.given.quick
         train, test, width, classes = (2_000, 300, 64, 10) if quick else (60_000, 4_000, 384, 100)
         store = self.work / f"knn-{number}"
-        ours = json.loads(self.on_rayon("knn_of_tables", "random", train, test, width, classes, store).stdout)
+        ours = json.loads(self.on_rayon("whole_image_of_tables", "knn", "random", train, test, width, classes, store).stdout)
         peer = json.loads(self.python("knn_torch.py", store, ours["train"], ours["test"], *threads).stdout)
         shutil.rmtree(store)
         for metric, share in peer["scores"].items():
@@ -289,11 +290,11 @@ class Bench:
         train, test, steps = (3_000, 300, 4) if quick else (20_000, 2_000, 30)
         store = self.work / f"heads-{number}"
         shape = [train, test, width, classes]
-        ours = json.loads(self.on_rayon("linear_eval_of_tables", "random", *shape, steps, store).stdout)
+        ours = json.loads(self.on_rayon("whole_image_of_tables", f"heads:{steps}", "random", *shape, store).stdout)
         peer = json.loads(self.python("linear_eval_torch.py", store, ours["train"], ours["test"], steps, *threads).stdout)
         shutil.rmtree(store)
         self.both(f"52 heads, {steps} steps of 1,024", tuple(shape), ours, peer)
-        best = ours["scores"]["chosen_on_test accuracy_frac"][0]
+        best = ours["scores"]["chosen_on_test accuracy_frac"]
         self.figures["whole_image", "best"].append((best, peer["best"]))
 
     def both(self, what, shape, ours, peer):

@@ -1,4 +1,4 @@
-"""k-NN as DINOv2's KnnModule does it, in PyTorch, on the vectors that `knn_of_tables random` wrote; prints JSON.
+"""k-NN as DINOv2's KnnModule does it, in PyTorch, on the vectors that `whole_image_of_tables knn random` wrote; prints JSON.
 
 usage: knn_torch.py FOLDER TRAIN TEST [--threads N]      (TRAIN and TEST: the runs that the example printed)
 

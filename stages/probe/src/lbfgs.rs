@@ -6,8 +6,7 @@
 //! channels differ in size by factors of a hundred, need no standardising, which would change the penalty. Plain
 //! L-BFGS on them stops hundreds of iterations before the optimum.
 //!
-//! The line search finds t with |φ'(t)| ≤ ½·|φ'(0)| and a decrease; φ is convex, so its slope grows and a bracket
-//! always closes. It costs no matrix product (see [`Softmax::along`]).
+//! The line search ends at half the slope. It costs no matrix product (see [`Softmax::along`]).
 //!
 //! **Stop.** Minimised over b, F is λ-strongly convex in W, so `F − F* ≤ ‖∇_W F‖²/(2λ)` where ∂F/∂b = 0: a certificate,
 //! not a guess. What ∂F/∂b is left has the curvature of the intercept, `h_k = n_k·(1 − n_k/N)` at the class frequencies,
@@ -22,6 +21,7 @@ use std::collections::VecDeque;
 use ndarray::{Array2, Axis, s};
 
 use crate::cholesky::Cholesky;
+use crate::line_search::LineSearch;
 use crate::products::gram;
 use crate::softmax::{Evaluation, Softmax, Weights};
 
@@ -227,37 +227,15 @@ fn search(
         (loss + problem.lambda * t * (wv + 0.5 * t * vv), slope + problem.lambda * (wv + t * vv))
     };
     let start = from.objective - problem.penalty(weights);
-    let start_slope = dot(&from.gradient, step);
-    if start_slope >= 0.0 || start_slope.is_nan() {
-        return None;
-    }
-    let rounding = 1e-14 * start.abs();
-    let (mut low, mut low_slope) = (0.0, start_slope);
-    let mut high: Option<(f64, f64)> = None;
-    let mut t = 1.0;
+    let mut search = LineSearch::new(start, dot(&from.gradient, step), 1e-14 * start.abs(), 0.5)?;
     for _ in 0..40 {
+        let t = search.length();
         let (value, slope) = at(t);
-        let decreased = value <= start + 1e-4 * t * start_slope + rounding;
-        if slope.abs() <= 0.5 * start_slope.abs() && (decreased || slope <= 0.0) {
+        if search.accepts(value, slope) {
             return Some(t);
         }
-        if slope < 0.0 {
-            (low, low_slope) = (t, slope);
-        } else {
-            high = Some((t, slope)); // also where the logits overflowed: NaN is not below 0
-        }
-        t = match high {
-            None => 2.0 * t,
-            // The secant's root, kept off the ends of the bracket.
-            Some((end, slope)) if slope.is_finite() => {
-                let root = low - low_slope * (end - low) / (slope - low_slope);
-                root.clamp(low + 0.1 * (end - low), low + 0.9 * (end - low))
-            }
-            Some((end, _)) => 0.5 * (low + end),
-        };
     }
-    // φ' < 0 up to `low`: a decrease, if a short one.
-    (low > 0.0).then_some(low)
+    search.falling()
 }
 
 /// H₀ = (X̃ᵀ·diag(a)·X̃ + λI)⁻¹ over the features and the intercept's column of ones.

@@ -14,6 +14,7 @@ pub mod error;
 mod knn;
 mod lbfgs;
 pub mod least_squares;
+mod line_search;
 mod linfa_fit;
 pub mod logistic;
 mod multi_label;

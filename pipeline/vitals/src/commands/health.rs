@@ -48,6 +48,7 @@ pub fn health(args: &HealthArgs) -> Result<(), Failure> {
     let (items, skipped) = engine::run::skipped(extract, &built.store);
     let card = Card::read(subject, (items - skipped, skipped))
         .map_err(|e| report_failure(&e, format_args!("{} on {}", subject.model, subject.dataset)))?;
+    let card = Card { masks: gallery.masks as u64, ..card };
     show(args, built, card)
 }
 

@@ -32,6 +32,8 @@ pub struct Card {
     pub skipped: u64,
     /// Which, and why.
     pub skipped_files: Vec<SkippedFile>,
+    /// PNG files of the folder that lie beside a JPEG of the same name: masks or depth maps, most likely.
+    pub masks: u64,
     /// How pixels were made.
     pub preprocessing: String,
     /// Patch norms.
@@ -242,6 +244,7 @@ impl Card {
             encoded,
             skipped,
             skipped_files: vec![],
+            masks: 0,
             preprocessing: subject.preprocessing.clone(),
             norms: Norms {
                 site: subject.site.clone(),

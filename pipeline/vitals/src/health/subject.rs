@@ -2,6 +2,7 @@
 //!
 //! The file is written beside the report, so that whoever wants more than a card has a study to go on with.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use datasets::DatasetSpec;
@@ -40,6 +41,8 @@ pub struct Patient {
 pub struct Gallery {
     /// Name in tables.
     pub name: String,
+    /// PNG files beside a JPEG of the same name.
+    pub masks: usize,
     dataset: &'static str,
     root: PathBuf,
 }
@@ -130,7 +133,7 @@ pub fn gallery(folder: &Path, limit: usize) -> Result<Gallery, Failure> {
         return Err(Failure::new(Code::Usage, format!("{limit} images say nothing of a model"), "--limit", fix));
     }
     if folder.as_os_str() == SCENES && !folder.exists() {
-        return Ok(Gallery { name: "scenes".to_owned(), dataset: SCENES, root: PathBuf::new() });
+        return Ok(Gallery { name: "scenes".to_owned(), masks: 0, dataset: SCENES, root: PathBuf::new() });
     }
     let fix = "give a folder with .jpg or .png files, at any depth";
     if !folder.is_dir() {
@@ -138,9 +141,12 @@ pub fn gallery(folder: &Path, limit: usize) -> Result<Gallery, Failure> {
         return Err(Failure::new(Code::Missing, format!("{} {what}", folder.display()), at, fix));
     }
     let spec = DatasetSpec::new("photos", folder);
-    let found = match datasets::open(&spec) {
-        Ok(source) => source.manifest().entries.len(),
-        Err(datasets::DatasetError::Empty { .. }) => 0,
+    let (found, masks) = match datasets::open(&spec) {
+        Ok(source) => {
+            let entries = &source.manifest().entries;
+            (entries.len(), masks(entries.iter().map(|entry| entry.name.as_str())))
+        }
+        Err(datasets::DatasetError::Empty { .. }) => (0, 0),
         Err(e) => return Err(failure(&e, at, &ON_COMMAND_LINE, folder, spec.split)),
     };
     if found < FEWEST_IMAGES {
@@ -150,7 +156,21 @@ pub fn gallery(folder: &Path, limit: usize) -> Result<Gallery, Failure> {
     }
     let root = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let name = root.file_name().and_then(|n| n.to_str()).filter(|n| !n.is_empty()).unwrap_or("images").to_owned();
-    Ok(Gallery { name, dataset: "photos", root })
+    Ok(Gallery { name, masks, dataset: "photos", root })
+}
+
+/// Files named as a PNG whose name, without folder and extension, a JPEG has too: so lie masks and depth maps beside photos.
+fn masks<'a>(names: impl Iterator<Item = &'a str>) -> usize {
+    let (mut photos, mut others) = (HashSet::new(), vec![]);
+    for name in names.map(Path::new) {
+        let is = |known: &str| name.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(known));
+        if is("jpg") || is("jpeg") {
+            photos.extend(name.file_stem());
+        } else if is("png") {
+            others.extend(name.file_stem());
+        }
+    }
+    others.into_iter().filter(|stem| photos.contains(stem)).count()
 }
 
 /// The study, as text.
@@ -224,7 +244,7 @@ mod tests {
     fn any_name_and_folder_make_a_study() {
         let patient = patient("planted_reg4", None).unwrap();
         for root in ["/a b/c", "C:\\x", "/it's \"quoted\"", "/é"] {
-            let gallery = Gallery { name: "x \"y\"".into(), dataset: "photos", root: root.into() };
+            let gallery = Gallery { name: "x \"y\"".into(), masks: 0, dataset: "photos", root: root.into() };
             let text = study(&patient, &gallery, &args(Some(112)));
             let file = StudyFile::parse(&text, "x").unwrap();
             assert_eq!((file.datasets[0].root.as_str(), file.datasets[0].name.as_deref()), (root, Some("x \"y\"")));
@@ -247,6 +267,13 @@ mod tests {
         std::fs::write(&file, b"no weights").unwrap();
         assert_eq!(code(file.to_str().unwrap(), None), 4, "a damaged file");
         assert_eq!(code("dinov2_vits14", file.to_str()), 4, "a damaged file of a model that is named");
+    }
+
+    #[test]
+    fn masks_lie_beside_photos_of_their_name() {
+        let ade = ["images/a.jpg", "images/b.JPG", "annotations/a.png", "annotations/b.png", "c.png"];
+        assert_eq!(masks(ade.into_iter()), 2);
+        assert_eq!(masks(["1/0.png", "2/0.png", "1/1.jpg", "2/1.jpg"].into_iter()), 0, "numbers in class folders");
     }
 
     #[test]

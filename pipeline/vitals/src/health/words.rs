@@ -42,6 +42,7 @@ pub fn lines(card: &Card) -> Vec<Line> {
         ("meaning", Some(meaning(card.finding))),
         ("images", Some(images(card))),
         ("skipped", skipped(card)),
+        ("masks", masks(card)),
         ("norms", norms(card)),
         ("outliers", outliers(card)),
         ("from", onset(card)),
@@ -100,6 +101,13 @@ fn skipped(card: &Card) -> Option<Parts> {
     let more = if more > 0 { format!(" and {} more", grouped(more as u64)) } else { String::new() };
     let count = if files.len() == 1 { "1 file".to_owned() } else { format!("{} files", grouped(files.len() as u64)) };
     Some((count, format!(": {}{more}", named.join(", "))))
+}
+
+/// Whether the folder holds more than photos.
+fn masks(card: &Card) -> Option<Parts> {
+    let headline = format!("{} PNG files beside a JPEG of the same name", grouped(card.masks));
+    let rest = ": label masks or depth maps? They count as photos here; give the folder of the photos alone".to_owned();
+    (card.masks > 0).then_some((headline, rest))
 }
 
 fn norms(card: &Card) -> Option<Parts> {
@@ -298,6 +306,14 @@ mod tests {
         assert!(said(&card).contains("skipped: 1 file: 0.jpg (truncated)\n"), "{}", said(&card));
         card.skipped_files = (0..7).map(file).collect();
         assert!(said(&card).contains("4.jpg (truncated) and 2 more\n"), "{}", said(&card));
+    }
+
+    #[test]
+    fn masks_are_told() {
+        let mut card = card(sick(), 0);
+        assert!(!said(&card).contains("masks"));
+        card.masks = 1_200;
+        assert!(said(&card).contains("\nmasks: 1,200 PNG files beside a JPEG of the same name: label masks"));
     }
 
     /// Breaks when the report says another thing than the terminal, or begins a detail with a comma.

@@ -17,6 +17,7 @@ use super::{Data, Real, Streamed};
 use crate::lbfgs::{
     Intercept, Metric, Minimum, Pair, descend, dot, frequencies, is_minimum, norm, remember, tolerance,
 };
+use crate::line_search::LineSearch;
 use crate::logistic::LogisticParams;
 use crate::softmax::Weights;
 
@@ -196,39 +197,21 @@ fn search<T: Real>(
     let (w, v) = (weights.slice(s![..-1, ..]), step.slice(s![..-1, ..]));
     let wv = w.iter().zip(v.iter()).map(|(a, b)| a * b).sum::<f64>();
     let vv = v.iter().map(|a| a * a).sum::<f64>();
-    let start_slope = dot(gradient, step);
-    if start_slope >= 0.0 || start_slope.is_nan() {
+    let Some(mut search) = LineSearch::new(from.loss, dot(gradient, step), T::ROUNDING * from.loss.abs(), SLOPE_LEFT)
+    else {
         return Ok(None);
-    }
-    let rounding = T::ROUNDING * from.loss.abs();
-    let (mut low, mut low_slope) = (0.0, start_slope);
-    let mut high: Option<(f64, f64)> = None;
-    let mut t = 1.0;
+    };
     for _ in 0..TRIALS {
+        let t = search.length();
         let mut there = weights.clone();
         there.scaled_add(t, step);
         let at = problem.data::<T>(&there, gram)?;
         // Penalty without its constant ‖W‖² part.
         let value = at.loss + lambda * t * (wv + 0.5 * t * vv);
         let slope = dot(&at.gradient, step) + lambda * (wv + t * vv);
-        let decreased = value <= from.loss + 1e-4 * t * start_slope + rounding;
-        if slope.abs() <= SLOPE_LEFT * start_slope.abs() && (decreased || slope <= 0.0) {
+        if search.accepts(value, slope) {
             return Ok(Some((t, at)));
         }
-        if slope < 0.0 {
-            (low, low_slope) = (t, slope);
-        } else {
-            high = Some((t, slope)); // also where the logits overflowed: NaN is not below 0
-        }
-        t = match high {
-            None => 2.0 * t,
-            // The secant's root, kept off the ends of the bracket.
-            Some((end, slope)) if slope.is_finite() => {
-                let root = low - low_slope * (end - low) / (slope - low_slope);
-                root.clamp(low + 0.1 * (end - low), low + 0.9 * (end - low))
-            }
-            Some((end, _)) => 0.5 * (low + end),
-        };
     }
     Ok(None)
 }

@@ -269,8 +269,8 @@ pub(crate) fn over_segments(heads: &[&[Counts]], number: impl Fn(&Counts) -> Opt
     let values = all(None);
     let without = spared(heads.first().map_or(0, |g| g.len()), |g| mean(all(Some(g)).into_iter()));
     let stderr = (without.len() > 1).then(|| {
-        let (n, middle) = (without.len() as f64, without.iter().sum::<f64>() / without.len() as f64);
-        ((n - 1.0) / n * without.iter().map(|v| (v - middle).powi(2)).sum::<f64>()).sqrt()
+        let n = without.len() as f64;
+        ((n - 1.0) / n * squares(&without)).sqrt()
     });
     Estimated { value: mean(values.iter().copied()), std: deviation(&values), stderr, without }
 }
@@ -294,9 +294,14 @@ fn spared(groups: usize, number: impl Fn(usize) -> Option<f64>) -> Vec<f64> {
 
 /// Sample standard deviation (n − 1); `None` of fewer than two.
 fn deviation(values: &[f64]) -> Option<f64> {
-    let middle = mean(values.iter().copied())?;
-    let squares: f64 = values.iter().map(|v| (v - middle).powi(2)).sum();
-    (values.len() > 1).then(|| (squares / (values.len() - 1) as f64).sqrt())
+    (values.len() > 1).then(|| (squares(values) / (values.len() - 1) as f64).sqrt())
+}
+
+/// Squared distances from the mean, summed: 0 of equal numbers, not their rounding.
+fn squares(values: &[f64]) -> f64 {
+    let first = values.first().copied().unwrap_or_default();
+    let middle = values.iter().map(|v| v - first).sum::<f64>() / values.len() as f64;
+    values.iter().map(|v| (v - first - middle).powi(2)).sum()
 }
 
 /// The answer and the truth, thinned out.

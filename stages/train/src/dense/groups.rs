@@ -42,7 +42,7 @@ impl Weighed for TruthMaps {
 
 /// Parts of one table.
 pub(crate) struct Groups<T: Table> {
-    /// Clones of a file share their position, so a part is read by one thread at a time.
+    /// A part is read by one thread at a time, so that two threads after the same group read it once.
     parts: Vec<Mutex<PartGroups<T>>>,
     kept: Mutex<Kept<T>>,
 }

@@ -114,3 +114,10 @@ fn scores_are_those_of_scikit_learn_and_numpy() -> serde_json::Result<()> {
 fn the_first_of_equals_is_the_answer() {
     assert_eq!((largest(&[1.0, 2.0, 2.0]), largest(&[0.0; 3]), largest(&[0.0, -1.0, 5.0])), (1, 0, 2));
 }
+
+/// Breaks when the rounding of a mean is taken for a spread.
+#[test]
+fn equal_numbers_have_no_spread() {
+    assert_eq!((deviation(&[0.1; 7]), deviation(&[0.1]), squares(&[])), (Some(0.0), None, 0.0));
+    assert!((squares(&[1.0, 2.0, 6.0]) - 14.0).abs() < 1e-12);
+}
