@@ -10,10 +10,11 @@
 #
 # Also needed: apt-get install g++ make bochsbios vgabios isolinux syslinux-common xorriso busybox-static cpio
 #
-# It says nothing about speed: an emulated multiplication takes about as long as ten thousand real ones.
+# It says nothing about speed: an emulated multiplication takes about as long as ten thousand real ones. The last test,
+# of signals and many threads, takes an hour; the ones before it a few minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ $# -ge 3 ] || { sed -n 2,15p "$0"; exit 2; }
+[ $# -ge 3 ] || { sed -n 2,16p "$0"; exit 2; }
 mkdir -p "$1"
 work=$(realpath "$1") bochs=$(realpath "$2") kernel=$(realpath "$3")
 shift 3
@@ -55,12 +56,14 @@ root=$work/root
 rm -rf "$root" && mkdir -p "$root"/{bin,proc,sys,dev,tmp,t,lib64}
 cp /bin/busybox "$root/bin"
 for name in sh mount sleep poweroff; do ln -s busybox "$root/bin/$name"; done
-for name in vit interrupted vitals-under-test; do
+for name in vit golden_vit interrupted vitals-under-test; do
     strip -o "$root/t/$name" "$(built $name)"
     ldd "$root/t/$name" | grep -o '/lib[^ ]*' | sort -u | while read -r library; do
         cp -Ln --parents "$library" "$root"
     done
 done
+mkdir -p "$root$PWD/tests/golden"
+cp -r tests/golden/fixtures "$root$PWD/tests/golden"
 cat >"$root/init" <<INIT
 #!/bin/sh
 export PATH=/bin TMPDIR=/tmp HOME=/tmp
@@ -68,7 +71,8 @@ mount -t proc x /proc && mount -t sysfs x /sys && mount -t devtmpfs x /dev && mo
 failed=0
 run() { echo "== \$*"; "\$@" 2>&1 || failed=\$?; }
 run /t/vitals-under-test doctor
-run /t/vit --test-threads 1 ${*:-cpu::bf16 executors_agree}
+run /t/vit --test-threads 1 ${*:-cpu:: candle:: --skip gelu_is_within}
+run /t/golden_vit --test-threads 1
 run /t/interrupted --test-threads 1
 echo "== all done, exit \$failed"
 sleep 3
@@ -90,9 +94,11 @@ label linux
 BOOT
 xorriso -as mkisofs -quiet -o "$work/disc.iso" -b isolinux/isolinux.bin -c isolinux/boot.cat \
     -no-emul-boot -boot-load-size 4 -boot-info-table "$work/disc"
+# Without AVX-512 BF16, which Bochs 3.0 gets wrong: one instruction rounds what lies behind its operand (vitals finds that
+# out and rounds without it), another misreads operands on the stack.
 cat >"$work/machine" <<MACHINE
 display_library: nogui
-cpu: model=sapphire_rapids, count=1, ips=100000000, reset_on_triple_fault=0
+cpu: model=sapphire_rapids, count=1, ips=100000000, reset_on_triple_fault=0, exclude_features=avx512bf16
 memory: guest=2048, host=2048
 romimage: file=/usr/share/bochs/BIOS-bochs-latest
 vgaromimage: file=/usr/share/vgabios/vgabios.bin

@@ -20,7 +20,24 @@ fn sum(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
             *lane += f(*v);
         }
     }
-    lanes.iter().sum::<f32>() + rest.iter().map(|v| f(*v)).sum::<f32>()
+    folded(lanes, |a, b| a + b) + rest.iter().map(|v| f(*v)).sum::<f32>()
+}
+
+/// The lanes in one, half by half: five steps of vectors, not a chain of [`LANES`] numbers, each of which would wait for the
+/// one before.
+#[expect(clippy::inline_always, reason = "takes the instruction set of its caller")]
+#[inline(always)]
+pub(super) fn folded(lanes: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> f32 {
+    // In memory, so that the last steps, narrow as they are, do not decide how wide the loop that filled the lanes is.
+    let mut lanes = std::hint::black_box(lanes);
+    let mut half = LANES / 2;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] = f(lanes[i], lanes[i + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
 }
 
 /// Learned vectors of a `LayerNorm`.
@@ -48,14 +65,36 @@ impl LayerNorm {
 
 #[expect(clippy::inline_always, reason = "takes the instruction set of its caller")]
 #[inline(always)]
-pub(super) fn normalise(row: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
-    let count = row.len() as f32;
-    let mean = sum(row, |v| v) / count;
-    let variance = sum(row, |v| (v - mean) * (v - mean)) / count;
-    let scale = 1.0 / (variance + eps).sqrt();
+fn normalise(row: &[f32], weight: &[f32], bias: &[f32], eps: f32, out: &mut [f32]) {
+    let (mean, scale) = centre(row, eps);
     for (((o, v), w), b) in out.iter_mut().zip(row).zip(weight).zip(bias) {
         *o = ((v - mean) * scale).mul_add(*w, *b);
     }
+}
+
+/// Mean of a row, and `1/√(var + eps)`.
+#[expect(clippy::inline_always, reason = "takes the instruction set of its caller")]
+#[inline(always)]
+pub(super) fn centre(row: &[f32], eps: f32) -> (f32, f32) {
+    let count = row.len() as f32;
+    let mean = sum(row, |v| v) / count;
+    let variance = sum(row, |v| (v - mean) * (v - mean)) / count;
+    (mean, 1.0 / (variance + eps).sqrt())
+}
+
+/// The largest of a row.
+#[expect(clippy::inline_always, reason = "takes the instruction set of its caller")]
+#[inline(always)]
+pub(super) fn largest(row: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    let larger = |a: f32, b: f32| if a > b { a } else { b };
+    for chunk in chunks {
+        for (lane, v) in lanes.iter_mut().zip(chunk) {
+            *lane = larger(*v, *lane);
+        }
+    }
+    rest.iter().fold(folded(lanes, larger), |max, v| larger(*v, max))
 }
 
 vectorised! {
@@ -83,14 +122,7 @@ vectorised! {
     /// Each row of `width` becomes `exp(row − max)`; its sum goes to `sums`.
     pub(super) fn softmax_numerators(scores: &mut [f32], width: usize, sums: &mut [f32]) {
         for (row, total) in scores.chunks_exact_mut(width).zip(sums) {
-            let mut lanes = [f32::NEG_INFINITY; LANES];
-            let (chunks, rest) = row.as_chunks::<LANES>();
-            for chunk in chunks {
-                for (lane, v) in lanes.iter_mut().zip(chunk) {
-                    *lane = if *v > *lane { *v } else { *lane };
-                }
-            }
-            let max = lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |m, v| m.max(*v));
+            let max = largest(row);
             for v in row.iter_mut() {
                 *v = exp(*v - max);
             }

@@ -5,10 +5,9 @@
 //! zeros in the weights.
 
 use super::block::Multiplier;
-use super::epilogue::{as_columns, as_depth, as_rows, pack_rows, scaled};
+use super::epilogue::{as_columns, as_depth, as_rows, scaled, softmax_panel};
 use super::layout::{Block, Left, Right, SIDE};
 use crate::cpu::attention::Kept;
-use crate::cpu::rows::softmax_numerators;
 
 /// Queries, keys and values of all heads, and buffers.
 #[derive(Default)]
@@ -61,7 +60,7 @@ impl Heads {
         &mut self,
         place: Place,
         (row_block, rows): (usize, usize),
-        block: &mut Block,
+        block: &Block,
         bias: &[f32; SIDE],
         scale: f32,
     ) {
@@ -93,9 +92,8 @@ impl Heads {
                 for row in scores.chunks_exact_mut(stride) {
                     row[tokens..].fill(f32::NEG_INFINITY);
                 }
-                softmax_numerators(scores, stride, &mut sums[..rows]);
+                softmax_panel(scores, stride, &mut sums[..rows], self.weights.panel_mut(0));
                 kept.take(head, i * SIDE, stride, scores, &sums[..rows]);
-                pack_rows(scores, stride, self.weights.panel_mut(0));
                 let inverse = sums.map(f32::recip);
                 for t in 0..self.width_tiles {
                     let values = self.values.panel(head * self.width_tiles + t);

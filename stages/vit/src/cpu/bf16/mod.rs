@@ -17,6 +17,7 @@ mod linear;
 mod model;
 mod pages;
 mod proof;
+mod rounding;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -46,8 +47,6 @@ pub(super) struct Scratch {
     hidden: Left,
     /// Gates of `SwiGLU`, one per row block.
     gates: Vec<Block>,
-    /// A row of the residual stream, in whole tiles.
-    row: Vec<f32>,
     /// Queries, keys or values for a tap. `[N, D]`
     tapped: [Vec<f32>; 3],
 }
@@ -78,9 +77,9 @@ impl Blocks {
         scratch: &mut Scratch,
         taps: &mut Taps,
     ) {
-        let Scratch { normed, heads, attended, row, tapped, .. } = scratch;
+        let Scratch { normed, heads, attended, tapped, .. } = scratch;
         let tokens = stream.len() / self.width;
-        norm(&encoder.norm1, &encoder.proj_bias, stream, row, normed);
+        norm(&encoder.norm1, &encoder.proj_bias, stream, normed);
         heads.resize(tokens, self.heads, self.head_tiles);
         let sites = [Site::Query(i), Site::Key(i), Site::Value(i)];
         for (site, tapped) in sites.into_iter().zip(&mut *tapped) {
@@ -115,9 +114,9 @@ impl Blocks {
     }
 
     fn mlp(&self, encoder: &Encoder, multiplier: &Multiplier, stream: &mut [f32], scratch: &mut Scratch) {
-        let Scratch { normed, hidden, gates, row, .. } = scratch;
+        let Scratch { normed, hidden, gates, .. } = scratch;
         let tokens = stream.len() / self.width;
-        norm(&encoder.norm2, &encoder.fc2_bias, stream, row, normed);
+        norm(&encoder.norm2, &encoder.fc2_bias, stream, normed);
         hidden.resize(tokens, encoder.fc2.k_tiles());
         gates.resize(tokens.div_ceil(SIDE), Block::zero());
         let fc1 = &encoder.fc1;
@@ -152,12 +151,10 @@ impl Blocks {
 }
 
 /// `normed ← LN(stream)`, then `stream += bias`.
-fn norm(norm: &super::rows::LayerNorm, bias: &[f32], stream: &mut [f32], row: &mut Vec<f32>, normed: &mut Left) {
+fn norm(norm: &super::rows::LayerNorm, bias: &[f32], stream: &mut [f32], normed: &mut Left) {
     let d = bias.len();
-    let k_tiles = d.div_ceil(SIDE);
-    normed.resize(stream.len() / d, k_tiles);
-    row.resize(k_tiles * SIDE, 0.0);
+    normed.resize(stream.len() / d, d.div_ceil(SIDE));
     for (i, x) in stream.chunks_mut(SIDE * d).enumerate() {
-        epilogue::norm_panel(x, bias, norm, row, normed.panel_mut(i));
+        epilogue::norm_panel(x, bias, norm, normed.panel_mut(i));
     }
 }

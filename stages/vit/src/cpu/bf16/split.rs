@@ -8,7 +8,7 @@
 use super::block::Multiplier;
 use super::epilogue::{add_to, put_in};
 use super::layout::{Block, Left, Line, Right, SIDE, from_bf16, to_bf16};
-use crate::cpu::vectorised::vectorised;
+use super::rounding::rounding;
 
 /// Weights `[out, in]` as the right factor.
 pub(in crate::cpu) struct Split {
@@ -65,9 +65,9 @@ impl Split {
     }
 }
 
-vectorised! {
+rounding! {
     /// Rows as `[hi | hi | lo]`, each third padded with zeros to whole tiles.
-    fn pack(x: &[f32], stride: usize, width: usize, rows: usize, panel: &mut [Line]) {
+    fn pack[by](x: &[f32], stride: usize, width: usize, rows: usize, panel: &mut [Line]) {
         let tiles = panel.as_chunks_mut::<SIDE>().0;
         let (first, others) = tiles.split_at_mut(tiles.len() / 3);
         let (second, third) = others.split_at_mut(first.len());
@@ -75,11 +75,10 @@ vectorised! {
             for (t, values) in row[..width].chunks(SIDE).enumerate() {
                 let mut padded = [0.0; SIDE];
                 padded[..values.len()].copy_from_slice(values);
-                for (i, v) in padded.iter().enumerate() {
-                    first[t][r][i] = to_bf16(*v);
-                    third[t][r][i] = to_bf16(rest(*v));
-                }
-                second[t][r] = first[t][r];
+                let high = by.line(&padded);
+                (first[t][r], second[t][r]) = (high, high);
+                padded.iter_mut().zip(high).for_each(|(v, high)| *v -= from_bf16(high));
+                third[t][r] = by.line(&padded);
             }
         }
     }
