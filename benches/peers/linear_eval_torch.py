@@ -1,4 +1,4 @@
-"""DINOv2's 52 linear heads in PyTorch on the vectors that `whole_image_of_tables heads random` wrote; prints JSON.
+"""DINOv2's 52 linear heads in PyTorch on the vectors that `whole_image_of_tables heads:N random` wrote; prints JSON.
 
 usage: linear_eval_torch.py FOLDER TRAIN TEST STEPS [--threads N]      (TRAIN and TEST: the runs that the example printed)
 

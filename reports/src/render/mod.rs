@@ -189,9 +189,8 @@ fn spread_of(value: &Value, spread: Spread) -> Option<String> {
         Spread::Draws => value.std,
         Spread::DrawsOrStdErr => value.std.or(value.stderr),
     }?;
-    // None or all of some images: an error of 0 would say that they tell everything. A footnote has the bound.
-    let share = matches!(value.unit, Unit::Percent | Unit::Hundredths | Unit::Share);
-    if share && x == 0.0 && [0.0, 100.0].contains(&value.value) {
+    // An error of 0 would say that some images tell everything: none of them was a hit, say. A footnote has the bound.
+    if x == 0.0 {
         return None;
     }
     Some(match value.unit {

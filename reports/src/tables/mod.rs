@@ -315,8 +315,7 @@ impl Value {
         Some(Self {
             value: score.value? * scale,
             std: score.std.filter(|_| score.draws > 1).map(|v| v * scale),
-            // None, or all, of n have no spread among them, which is not to be taken for certainty.
-            stderr: score.stderr.filter(|v| *v != 0.0).map(|v| v * scale),
+            stderr: score.stderr.map(|v| v * scale),
             n: score.n,
             draws: score.draws,
             images_without: score.images_without,

@@ -87,7 +87,7 @@ impl Stage for Calibrate {
     }
 
     fn version(&self) -> u32 {
-        1
+        1 + vit::NUMBERS
     }
 
     fn inputs(&self) -> Vec<TableRef> {

@@ -154,7 +154,7 @@ impl Stage for Densify {
     }
 
     fn version(&self) -> u32 {
-        1
+        1 + vit::NUMBERS
     }
 
     fn inputs(&self) -> Vec<TableRef> {

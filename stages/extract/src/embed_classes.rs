@@ -194,7 +194,7 @@ impl Stage for EmbedClasses {
     }
 
     fn version(&self) -> u32 {
-        1
+        1 + vit::NUMBERS
     }
 
     fn inputs(&self) -> Vec<TableRef> {

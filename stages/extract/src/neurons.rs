@@ -201,7 +201,7 @@ impl Stage for FindNeurons {
     }
 
     fn version(&self) -> u32 {
-        1
+        1 + vit::NUMBERS
     }
 
     fn inputs(&self) -> Vec<TableRef> {

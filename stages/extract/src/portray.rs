@@ -183,7 +183,7 @@ impl Stage for Portray {
     }
 
     fn version(&self) -> u32 {
-        1
+        1 + vit::NUMBERS
     }
 
     fn inputs(&self) -> Vec<TableRef> {

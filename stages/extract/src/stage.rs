@@ -68,7 +68,7 @@ impl Stage for Extract {
     }
 
     fn version(&self) -> u32 {
-        3
+        3 + vit::NUMBERS
     }
 
     fn inputs(&self) -> Vec<TableRef> {

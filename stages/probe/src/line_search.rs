@@ -5,7 +5,7 @@ const DECREASE: f64 = 1e-4;
 
 /// Finds t with `|φ'(t)| ≤ slope_left·|φ'(0)|` and a decrease: φ' grows, so a bracket always closes.
 ///
-/// The caller evaluates φ at [`LineSearch::length`] and tells the answer to [`LineSearch::accepts`], until that is true.
+/// The caller evaluates φ at [`LineSearch::length`] and tells the answer to [`LineSearch::accepts`], until it is.
 ///
 /// Source: Nocedal & Wright, §3.5, with the secant's root in place of the cubic's.
 pub(crate) struct LineSearch {

@@ -36,3 +36,8 @@ pub use text::{TextConfig, TextEncoder};
 pub use trace::{Encoder, Layout, Pixels, Request, SiteData, TokenKind, Trace};
 pub use weights::{Params, TextHeader, TextWeights, WeightSource, Weights};
 pub use zoo::ModelSpec;
+
+/// Raised whenever a number of a pass can change, if in its last bits. Stages that run an encoder add it to their version.
+///
+/// 1: rows are summed half by half; bf16 has a shorter exponential and GELU.
+pub const NUMBERS: u32 = 1;

@@ -159,18 +159,26 @@ pub fn gallery(folder: &Path, limit: usize) -> Result<Gallery, Failure> {
     Ok(Gallery { name, masks, dataset: "photos", root })
 }
 
-/// Files named as a PNG whose name, without folder and extension, a JPEG has too: so lie masks and depth maps beside photos.
+/// PNG files named as a JPEG is, in the same folder or in one that holds no JPEG: so lie masks and depth maps beside photos.
+/// Folders of classes that hold both kinds of file under running numbers do not count.
 fn masks<'a>(names: impl Iterator<Item = &'a str>) -> usize {
-    let (mut photos, mut others) = (HashSet::new(), vec![]);
+    let (mut photos, mut others) = (vec![], vec![]);
     for name in names.map(Path::new) {
         let is = |known: &str| name.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(known));
         if is("jpg") || is("jpeg") {
-            photos.extend(name.file_stem());
+            photos.push(name);
         } else if is("png") {
-            others.extend(name.file_stem());
+            others.push(name);
         }
     }
-    others.into_iter().filter(|stem| photos.contains(stem)).count()
+    let stems: HashSet<_> = photos.iter().map(|photo| photo.file_stem()).collect();
+    let folders: HashSet<_> = photos.iter().map(|photo| photo.parent()).collect();
+    let here: HashSet<_> = photos.iter().map(|photo| photo.with_extension("")).collect();
+    let is_mask = |name: &&Path| {
+        let apart = !folders.contains(&name.parent()) && stems.contains(&name.file_stem());
+        apart || here.contains(&name.with_extension(""))
+    };
+    others.into_iter().filter(is_mask).count()
 }
 
 /// The study, as text.
@@ -273,7 +281,8 @@ mod tests {
     fn masks_lie_beside_photos_of_their_name() {
         let ade = ["images/a.jpg", "images/b.JPG", "annotations/a.png", "annotations/b.png", "c.png"];
         assert_eq!(masks(ade.into_iter()), 2);
-        assert_eq!(masks(["1/0.png", "2/0.png", "1/1.jpg", "2/1.jpg"].into_iter()), 0, "numbers in class folders");
+        assert_eq!(masks(["a.jpg", "a.png", "b.png"].into_iter()), 1, "in one folder");
+        assert_eq!(masks(["1/0.png", "1/1.jpg", "2/0.jpg", "2/1.png"].into_iter()), 0, "numbers in class folders");
     }
 
     #[test]

@@ -106,7 +106,8 @@ fn skipped(card: &Card) -> Option<Parts> {
 /// Whether the folder holds more than photos.
 fn masks(card: &Card) -> Option<Parts> {
     let headline = format!("{} PNG files beside a JPEG of the same name", grouped(card.masks));
-    let rest = ": label masks or depth maps? They count as photos here; give the folder of the photos alone".to_owned();
+    let rest = ": label masks or depth maps? They count as images of this folder; give the folder of the photos alone"
+        .to_owned();
     (card.masks > 0).then_some((headline, rest))
 }
 

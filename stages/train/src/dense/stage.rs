@@ -112,7 +112,7 @@ impl Default for HeadSizes {
     }
 }
 
-/// A dense head on stored features. Version 1.
+/// A dense head on stored features. Version 1: the first. Version 2: numbers that are equal have no error, not rounding's.
 #[derive(Debug, Clone)]
 pub struct TrainHead {
     params: HeadParams,
@@ -247,7 +247,7 @@ impl Stage for TrainHead {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn inputs(&self) -> Vec<TableRef> {

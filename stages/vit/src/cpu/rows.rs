@@ -23,8 +23,8 @@ fn sum(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     folded(lanes, |a, b| a + b) + rest.iter().map(|v| f(*v)).sum::<f32>()
 }
 
-/// The lanes in one, half by half: five steps of vectors, not a chain of [`LANES`] numbers, each of which would wait for the
-/// one before.
+/// The lanes in one, half by half: five steps of vectors, not a chain of [`LANES`] numbers, each of which would wait for
+/// the one before.
 #[expect(clippy::inline_always, reason = "takes the instruction set of its caller")]
 #[inline(always)]
 pub(super) fn folded(lanes: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> f32 {

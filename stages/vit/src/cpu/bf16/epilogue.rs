@@ -31,7 +31,8 @@ rounding! {
         for (r, x) in x.chunks_exact_mut(add.len()).enumerate() {
             let (mean, scale) = centre(x, norm.eps);
             let (xs, last_x) = x.as_chunks_mut::<SIDE>();
-            for ((((x, weight), bias), add), tile) in xs.iter_mut().zip(weights).zip(biases).zip(adds).zip(&mut *tiles) {
+            let learned = weights.iter().zip(biases).zip(adds);
+            for ((x, ((weight, bias), add)), tile) in xs.iter_mut().zip(learned).zip(&mut *tiles) {
                 tile[r] = by.line(&each(|i| ((x[i] - mean) * scale).mul_add(weight[i], bias[i])));
                 *x = each(|i| x[i] + add[i]);
             }
