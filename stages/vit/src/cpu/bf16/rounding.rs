@@ -27,7 +27,11 @@ pub(super) struct Ordinary;
 impl Rounding for Ordinary {
     #[inline(always)]
     fn line(self, values: &[f32; SIDE]) -> Line {
-        values.map(to_bf16)
+        let mut line = [0; SIDE];
+        for (out, v) in line.iter_mut().zip(values) {
+            *out = to_bf16(*v);
+        }
+        line
     }
 
     #[inline(always)]
